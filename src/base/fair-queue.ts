@@ -71,7 +71,7 @@ export class FairQueue {
   }
 
   /** Whether a call of this tenant would enter without waiting. */
-  isOpenFor(tenant: string): boolean {
+  #isOpenFor(tenant: string): boolean {
     const { spare = 0 } = this.#options;
     return this.#inside < this.#slots || (this.#inside < this.#slots + spare && !this.#insideOf.has(tenant));
   }
@@ -79,7 +79,7 @@ export class FairQueue {
   /** Resolves with a slot when it is this call's turn; dispose the slot when the call ends. */
   async enter(tenant: string, { signal }: { readonly signal: AbortSignal }): Promise<Disposable> {
     signal.throwIfAborted();
-    if (!this.isOpenFor(tenant)) return this.#wait(tenant, signal);
+    if (!this.#isOpenFor(tenant)) return this.#wait(tenant, signal);
     this.#count(tenant, 1);
     return new Slot(tenant, this.#leave);
   }
@@ -137,7 +137,7 @@ export class FairQueue {
   /** Admits the next waiter; false if none may enter. */
   #admitNext(): boolean {
     if (this.#waiters === 0) return false;
-    const next = this.#waiting.keys().find((waiting) => this.isOpenFor(waiting));
+    const next = this.#waiting.keys().find((waiting) => this.#isOpenFor(waiting));
     if (next !== undefined) this.#admit(next);
     return next !== undefined;
   }

@@ -31,7 +31,6 @@ export {
   type Prefix,
   parsePrefix,
   prefixContains,
-  prefixesOverlap,
   prefixRange,
   samePrefix,
   tryParsePrefix,

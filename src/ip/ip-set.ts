@@ -197,11 +197,6 @@ export class IpSet {
     }
   }
 
-  /** True if every member is a member of `other`. */
-  isSubsetOf(other: IpSet): boolean {
-    return this.subtract(other).isEmpty;
-  }
-
   /** True if some address is a member of both. */
   overlaps(other: IpSet): boolean {
     return !this.intersect(other).isEmpty;

@@ -70,11 +70,6 @@ export function prefixContains(prefix: Prefix, ip: Ip): boolean {
   return ipValue(prefix.ip) >> hostBits === ipValue(ip) >> hostBits;
 }
 
-/** True if one contains the other; prefixes of different families never overlap. */
-export function prefixesOverlap(a: Prefix, b: Prefix): boolean {
-  return a.bits <= b.bits ? prefixContains(a, b.ip) : prefixContains(b, a.ip);
-}
-
 /** From the network address to the last address, both included. */
 export function prefixRange(prefix: Prefix): IpRange {
   const { family } = prefix.ip;

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import fc from "fast-check";
-import { IpSet, networkOf, parsePrefix, prefixesOverlap, samePrefix, tryParsePrefix } from "#ip";
+import { IpSet, networkOf, type Prefix, parsePrefix, prefixContains, samePrefix, tryParsePrefix } from "#ip";
 import { validatePool } from "../ippool/rules.ts";
 import type { SpiderIPPool } from "../ippool/types.ts";
 import { pool } from "../testing/objects.ts";
@@ -32,16 +32,17 @@ const named = fc.record({ name: fc.constantFrom(..."abcdefgh"), spec });
 
 /** The same, by a look at every object. */
 function naive(objects: readonly SpiderIPPool[]): Neighbours<SpiderIPPool> {
-  const where = (matches: (theirs: NonNullable<ReturnType<typeof tryParsePrefix>>, one: SpiderIPPool) => boolean) =>
+  const where = (matches: (theirs: Prefix, one: SpiderIPPool) => boolean) =>
     objects.filter((one) => {
       const theirs = tryParsePrefix(one.spec.subnet);
       return theirs !== undefined && matches(theirs, one);
     });
-  const same = (a: Parameters<typeof networkOf>[0], b: typeof a) => samePrefix(networkOf(a), networkOf(b));
+  const same = (a: Prefix, b: Prefix) => samePrefix(networkOf(a), networkOf(b));
+  const overlaps = (a: Prefix, b: Prefix) => prefixContains(a, b.ip) || prefixContains(b, a.ip);
   return {
     get: (name) => objects.find(({ metadata }) => metadata.name === name),
     within: (network) => where((theirs) => same(theirs, network)),
-    around: (network) => where((theirs) => prefixesOverlap(theirs, network) && !same(theirs, network)),
+    around: (network) => where((theirs) => overlaps(theirs, network) && !same(theirs, network)),
     sharing: (set) =>
       where(({ ip }, one) => ip.family === set.family && effectiveSet(one.spec, ip.family)?.overlaps(set) === true),
   };

@@ -61,11 +61,6 @@ export class MessageWriter {
     return this.#header(type, value.length).raw(value).pad();
   }
 
-  /** An attribute whose presence alone says something. */
-  putFlag(type: number): this {
-    return this.#header(type, 0);
-  }
-
   putU8(type: number, value: number): this {
     return this.#header(type, 1).u8(value).pad();
   }
@@ -198,14 +193,6 @@ export class Attributes {
   i32(type: number): number | undefined {
     const at = this.#valueAt(type, 4);
     return at < 0 ? undefined : i32At(this.#bytes, at);
-  }
-
-  u32be(type: number): number | undefined {
-    const at = this.#valueAt(type, 4);
-    if (at < 0) return undefined;
-    let value = 0;
-    for (let n = 0; n < 4; n++) value = value * 256 + (this.#bytes[at + n] ?? 0);
-    return value;
   }
 
   /** Up to the first NUL. */

@@ -34,7 +34,7 @@ describe("attributes", () => {
       .putU32(3, 0x12345678)
       .putU32be(4, 0x12345678)
       .putText(5, "eth0")
-      .putFlag(6)
+      .putBytes(6, new Uint8Array())
       .nest(7, (nested) => nested.putU8(1, 9))
       .finish();
     const expected = [
@@ -54,13 +54,12 @@ describe("attributes", () => {
         attributes.u8(1),
         attributes.u16(2),
         attributes.u32(3),
-        attributes.u32be(4),
         attributes.text(5),
         attributes.has(6),
         attributes.nested(7)?.u8(1),
         attributes.u32(8),
       ],
-      [7, 0x1234, 0x12345678, 0x12345678, "eth0", true, 9, undefined],
+      [7, 0x1234, 0x12345678, "eth0", true, 9, undefined],
     );
   });
 
