@@ -49,8 +49,9 @@ export class Lane {
 
   /** Carries it now or as soon as a connection is free. */
   carry(exchange: Exchange): void {
+    const free = this.#takeFree();
     if (this.#isClosed) exchange.failed(closed);
-    else if (this.#free.length > 0) this.#free.pop()?.carry(exchange);
+    else if (free !== undefined) free.carry(exchange);
     else if (this.#all.size < this.#options.connections) this.#open().carry(exchange);
     else this.#waiting.push(exchange);
   }
@@ -60,6 +61,13 @@ export class Lane {
     this.#isClosed = true;
     for (const exchange of this.#waiting.splice(0)) exchange.failed(closed);
     for (const connection of this.#all) connection.end(closed);
+  }
+
+  /** One that grew too old, or that the server ended, is passed over: it is free until its close is told, which is a moment later. */
+  #takeFree(): Connection | undefined {
+    let free = this.#free.pop();
+    while (free?.isEnding === true) free = this.#free.pop();
+    return free;
   }
 
   #open(): Connection {
@@ -145,6 +153,11 @@ class Connection implements Carrier {
         this.#exchange?.failed(this.#cause ?? new Error("the connection was closed before the end of the answer"));
         told.gone();
       });
+  }
+
+  /** True as soon as nothing can be sent by it any more; its close is told later. */
+  get isEnding(): boolean {
+    return this.#socket.destroyed || this.#socket.readableEnded;
   }
 
   /** Sends it now, or as soon as the connection stands. */

@@ -1,9 +1,10 @@
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
+import diagnostics from "node:diagnostics_channel";
 import { once } from "node:events";
 import http from "node:http";
 import https from "node:https";
-import { type AddressInfo, connect, createServer } from "node:net";
+import { type AddressInfo, connect, createServer, type Socket } from "node:net";
 import { describe, it } from "node:test";
 import { never, systemClock } from "#base";
 import { KubeClient } from "../client.ts";
@@ -240,6 +241,39 @@ describe("createTransport()", () => {
     await serving(short, twice, server);
     assert.equal(ports.size, 2);
   });
+
+  for (const event of ["timeout", "end"] as const) {
+    it(`sends nothing into an unused connection between its ${event} and its close`, async () => {
+      const sockets: Socket[] = [];
+      const note = (message: unknown) => sockets.push((message as { readonly socket: Socket }).socket);
+      diagnostics.subscribe("net.client.socket", note);
+      const peers: Socket[] = [];
+      const brief: http.RequestListener = (request, response) => {
+        peers.push(request.socket);
+        response.end("{}");
+      };
+      try {
+        await serving(brief, async (config) => {
+          using transport = createTransport(config, { clock: systemClock });
+          await textOf((await transport.send({ ...get, method: "POST" }, o)).body);
+          const second = Promise.withResolvers<string>();
+          // As a burst that begins in the same turn of the event loop in which the connection grew too old.
+          sockets[0]?.once(event, () =>
+            queueMicrotask(() => {
+              const sending = transport.send({ ...get, method: "POST" }, o);
+              sending.then(({ body }) => textOf(body)).then(second.resolve, second.reject);
+            }),
+          );
+          if (event === "timeout") sockets[0]?.setTimeout(1);
+          else peers[0]?.end();
+          assert.equal(await second.promise, "{}");
+        });
+      } finally {
+        diagnostics.unsubscribe("net.client.socket", note);
+      }
+      assert.equal(new Set(peers).size, 2);
+    });
+  }
 
   it("reads a body no faster than its reader, and all of it", async () => {
     const bytes = 64 * 2 ** 20;
