@@ -188,10 +188,9 @@ export class ClaimsReconciler {
   async #reconcile(podKey: string, o: Signal): Promise<{ readonly afterMs?: number }> {
     const { ledger, pods, clock } = this.#options;
     const pod = pods.get(podKey);
-    const claims = ledger.claimsNamed(podKey);
-    const missing = new Map<string, number>();
+    const missingSinceMs = new Map<string, number>();
     let afterMs: number | undefined;
-    for (const claim of claims) {
+    for (const claim of ledger.claimsNamed(podKey)) {
       const podUid = claim.spec.podUID ?? "";
       const state = podState(pod, podUid);
       if (state === "alive") continue;
@@ -201,11 +200,11 @@ export class ClaimsReconciler {
         continue;
       }
       if (this.#endsElsewhere(claim.spec, pod)) continue;
-      const isUnseen = isTakenOver(claim.spec) && !this.#takenDown.has(podUid);
-      if (state === "unknown" || isUnseen) {
+      const patienceMs = this.#patienceMs(claim.spec, state);
+      if (patienceMs > 0) {
         const sinceMs = this.#missingSinceMs.get(podKey)?.get(podUid) ?? clock.monotonicMs();
-        missing.set(podUid, sinceMs);
-        const leftMs = sinceMs + (state === "unknown" ? missingMsMax : unseenMsMax) - clock.monotonicMs();
+        missingSinceMs.set(podUid, sinceMs);
+        const leftMs = sinceMs + patienceMs - clock.monotonicMs();
         if (leftMs > 0) {
           afterMs = Math.min(leftMs, afterMs ?? leftMs);
           continue;
@@ -215,9 +214,15 @@ export class ClaimsReconciler {
         pod === undefined ? "the Pod is gone" : `Pod ${pod.metadata.uid} is ${pod.status?.phase ?? "terminating"}`;
       ledger.release(claim, { why: "Pod and sandbox are gone", evidence: [seen] });
     }
-    if (missing.size > 0) this.#missingSinceMs.set(podKey, missing);
+    if (missingSinceMs.size > 0) this.#missingSinceMs.set(podKey, missingSinceMs);
     else this.#missingSinceMs.delete(podKey);
     return afterMs === undefined ? {} : { afterMs };
+  }
+
+  /** How long a Pod that does not live must be missing until its claim is released: 0 if no sandbox of it can be left. */
+  #patienceMs(spec: Claim["spec"], state: "dead" | "unknown"): number {
+    if (state === "unknown") return missingMsMax;
+    return isTakenOver(spec) && !this.#takenDown.has(spec.podUID ?? "") ? unseenMsMax : 0;
   }
 }
 

@@ -1,6 +1,6 @@
-import type { Settings, SpiderEndpoint, SpiderIPPool } from "#api";
-import { isJsonObject } from "#cni";
-import { formatIp, type Ip, tryParseIp, tryParsePrefix } from "#ip";
+import type { Settings, SpiderEndpoint, SpiderEndpointIp, SpiderIPPool } from "#api";
+import { isJsonObject, type JsonObject } from "#cni";
+import { formatIp, type Ip, type Prefix, tryParseIp, tryParsePrefix } from "#ip";
 import { keyOf, type Pod } from "#kube";
 import { type Answer, stickyOwnerOf, type TakenOver } from "#ledger";
 
@@ -130,31 +130,34 @@ function nicOf(ip: Ip, pod: LivingPod | undefined, unnamed: Map<string, number>)
 }
 
 /** Statements from the statuses of all pools. */
-function* pooled(pools: readonly SpiderIPPool[], problems: Problem[]): Generator<Word> {
-  for (const pool of pools) {
-    const { name } = pool.metadata;
-    const text = pool.status?.allocatedIPs;
-    if (text === undefined || text === "") continue;
-    let records: unknown;
-    try {
-      records = JSON.parse(text);
-    } catch (error) {
-      problems.push({ pool: name, entry: "status.allocatedIPs", why: `it is no JSON: ${(error as Error).message}` });
-      continue;
-    }
-    if (!isJsonObject(records)) {
-      problems.push({ pool: name, entry: "status.allocatedIPs", why: "it is no JSON object of addresses" });
-      continue;
-    }
-    for (const [address, record] of Object.entries(records)) {
+function pooled(pools: readonly SpiderIPPool[], problems: Problem[]): readonly Word[] {
+  return pools.flatMap((pool) => {
+    const refuse = (entry: string, why: string): readonly Word[] => {
+      problems.push({ pool: pool.metadata.name, entry, why });
+      return [];
+    };
+    const records = recordsIn(pool.status?.allocatedIPs);
+    if (typeof records === "string") return refuse("status.allocatedIPs", records);
+    return Object.entries(records).flatMap(([address, record]) => {
       const ip = tryParseIp(address);
+      if (ip === undefined) return refuse(address, "it is no IP address");
       const { pod: podKey, podUid } = isJsonObject(record) ? record : {};
-      if (ip === undefined) problems.push({ pool: name, entry: address, why: "it is no IP address" });
-      else if (typeof podUid !== "string" || podUid === "" || typeof podKey !== "string" || !podKey.includes("/")) {
-        const why = `it should have pod (namespace/name) and podUid, and is ${JSON.stringify(record)}`;
-        problems.push({ pool: name, entry: address, why });
-      } else yield { ip, pool, podUid, podKey };
-    }
+      if (typeof podUid !== "string" || podUid === "" || typeof podKey !== "string" || !podKey.includes("/")) {
+        return refuse(address, `it should have pod (namespace/name) and podUid, and is ${JSON.stringify(record)}`);
+      }
+      return [{ ip, pool, podUid, podKey }];
+    });
+  });
+}
+
+/** The records by address in a pool's `status.allocatedIPs`, or why they cannot be read. */
+function recordsIn(text = ""): JsonObject | string {
+  if (text === "") return {};
+  try {
+    const records: unknown = JSON.parse(text);
+    return isJsonObject(records) ? records : "it is no JSON object of addresses";
+  } catch (error) {
+    return `it is no JSON: ${(error as Error).message}`;
   }
 }
 
@@ -170,43 +173,57 @@ function keeperOf(
 }
 
 /** Statements from the endpoints of living Pods, and of Pods of StatefulSets and virtual machines that will come back. */
-function* endpointed(
+function endpointed(
   { pools, endpoints, pods }: Former,
   settings: Parameters<typeof planTakeOver>[1],
   problems: Problem[],
-): Generator<Word> {
+): readonly Word[] {
   const byName = new Map(pools.map((pool) => [pool.metadata.name, pool]));
-  for (const endpoint of endpoints) {
+  return endpoints.flatMap((endpoint) => {
     const { current } = endpoint.status;
-    const podKey = keyOf(endpoint.metadata);
     const keptBy = keeperOf(endpoint, settings);
-    if (!pods.has(current.uid) && keptBy === undefined) continue;
-    for (const nic of current.ips) {
-      const entries = [
-        [nic.ipv4, nic.ipv4Pool, nic.ipv4Gateway],
-        [nic.ipv6, nic.ipv6Pool, nic.ipv6Gateway],
-      ] as const;
-      for (const [text, poolName = "", gw] of entries) {
-        if (text === undefined || text === "") continue;
+    if (!pods.has(current.uid) && keptBy === undefined) return [];
+    const podKey = keyOf(endpoint.metadata);
+    const holder = { podUid: current.uid, podKey, ...(keptBy !== undefined && { keptBy }) };
+    return current.ips.flatMap((nic) =>
+      addressesOf(nic).flatMap(({ text, poolName, gateway }): readonly Word[] => {
+        const refuse = (why: string) => {
+          problems.push({ pool: poolName, entry: `${text} of SpiderEndpoint ${podKey}`, why });
+          return [];
+        };
         const address = tryParsePrefix(text);
+        if (address === undefined) return refuse("it is no address with a prefix length");
         const pool = byName.get(poolName);
-        const entry = `${text} of SpiderEndpoint ${podKey}`;
-        if (address === undefined)
-          problems.push({ pool: poolName, entry, why: "it is no address with a prefix length" });
-        else if (pool === undefined) problems.push({ pool: poolName, entry, why: "its pool does not exist" });
-        else {
-          const { ip, bits } = address;
-          const routes = (nic.routes ?? []).filter(({ dst }) => tryParsePrefix(dst)?.ip.family === ip.family);
-          const answer: Answer = {
-            prefix: bits,
-            ...(gw !== undefined && gw !== "" && { gw }),
-            ...(nic.cleanGateway === true && { clean: true as const }),
-            ...(routes.length > 0 && { routes }),
-          };
-          const named = nic.interface === "" ? {} : { nic: nic.interface };
-          yield { ip, pool, podUid: current.uid, podKey, ...named, answer, ...(keptBy !== undefined && { keptBy }) };
-        }
-      }
-    }
-  }
+        if (pool === undefined) return refuse("its pool does not exist");
+        const named = nic.interface === "" ? {} : { nic: nic.interface };
+        return [{ ...holder, ip: address.ip, pool, ...named, answer: answerOf(nic, address, gateway) }];
+      }),
+    );
+  });
+}
+
+interface EndpointAddress {
+  readonly text: string;
+  readonly poolName: string;
+  readonly gateway: string;
+}
+
+/** What an endpoint says of a NIC's addresses; those that it leaves empty do not exist. */
+function addressesOf(nic: SpiderEndpointIp): readonly EndpointAddress[] {
+  const { ipv4 = "", ipv4Pool = "", ipv4Gateway = "", ipv6 = "", ipv6Pool = "", ipv6Gateway = "" } = nic;
+  return [
+    { text: ipv4, poolName: ipv4Pool, gateway: ipv4Gateway },
+    { text: ipv6, poolName: ipv6Pool, gateway: ipv6Gateway },
+  ].filter(({ text }) => text !== "");
+}
+
+/** What the next ADD of the Pod is answered with, as the former system answered it. */
+function answerOf(nic: SpiderEndpointIp, { ip, bits }: Prefix, gateway: string): Answer {
+  const routes = (nic.routes ?? []).filter(({ dst }) => tryParsePrefix(dst)?.ip.family === ip.family);
+  return {
+    prefix: bits,
+    ...(gateway !== "" && { gw: gateway }),
+    ...(nic.cleanGateway === true && { clean: true as const }),
+    ...(routes.length > 0 && { routes }),
+  };
 }
