@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { CniError, decodeResult, type JsonObject, pluginInput } from "#cni";
 import { assignDevices, planDelegates } from "./delegates.ts";
-import { addedInterfaceMessage, addFailure, capabilityArgs, delegateArgs } from "./execute.ts";
+import { addedInterfaceMessage, addFailure, addressNotGivenMessage, capabilityArgs, delegateArgs } from "./execute.ts";
 import { networkNotFound } from "./resolve.ts";
 import { defaultNetworkAnnotation, networksAnnotation } from "./selection.ts";
 import { decodeSettings } from "./settings.ts";
@@ -366,6 +366,16 @@ describe("what a delegate is called with", () => {
     const result = decodeResult({ cniVersion: "1.0.0", ips: [{ address: "10.0.0.5/8" }, { address: "fd00::5/64" }] });
     assert.equal(addedInterfaceMessage(second, result), "Add net1 [10.0.0.5/8 fd00::5/64] from pod-ns/a");
     assert.equal(addedInterfaceMessage(second, decodeResult({ cniVersion: "1.0.0" })), undefined);
+  });
+
+  it("is told to the user when it gives other addresses than were asked for", () => {
+    const given = (...ips: readonly string[]) =>
+      addressNotGivenMessage(second, decodeResult({ cniVersion: "1.0.0", ips: ips.map((address) => ({ address })) }));
+    assert.equal(given("10.0.0.5/8", "fd00:0::5/64", "10.0.0.6/8"), undefined);
+    assert.match(given("10.0.0.6/8", "fd00::5/64") ?? "", /^net1 does not have 10\.0\.0\.5, which "ips" of/);
+    assert.match(given() ?? "", /^net1 does not have 10\.0\.0\.5, fd00::5, /);
+    const { selection: _, ...unselected } = second;
+    assert.equal(addressNotGivenMessage(unselected, decodeResult({ cniVersion: "1.0.0" })), undefined);
   });
 });
 

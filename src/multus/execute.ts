@@ -1,5 +1,6 @@
+import { annotations } from "#api";
 import { CniError, type CniResult, type JsonObject, type PodRef } from "#cni";
-import { formatPrefix } from "#ip";
+import { formatIp, formatPrefix, tryParseIp } from "#ip";
 import { deviceInfoCapability } from "./device-info.ts";
 import type { Delegate } from "./types.ts";
 
@@ -66,4 +67,20 @@ export function withoutAddFailure(message: string): string {
 export function addedInterfaceMessage({ ifName, displayName }: Delegate, result: CniResult): string | undefined {
   if (result.interfaces.length === 0 && result.ips.length === 0) return undefined;
   return `Add ${ifName} [${result.ips.map(({ address }) => formatPrefix(address)).join(" ")}] from ${displayName}`;
+}
+
+/**
+ * The message of the Event `AddressNotGiven`; undefined if the NIC has each address that the annotation's `ips` ask for. As with
+ * Multus, the Pod runs nevertheless, with other addresses.
+ */
+export function addressNotGivenMessage({ ifName, selection }: Delegate, result: CniResult): string | undefined {
+  const given = new Set(result.ips.map(({ address }) => formatIp(address.ip)));
+  const missing = (selection?.ips ?? []).filter((asked) => {
+    const ip = tryParseIp(asked.split("/", 1)[0] ?? "");
+    return ip !== undefined && !given.has(formatIp(ip));
+  });
+  if (missing.length === 0) return undefined;
+  const effect = "IPPools, and plugins without the capability ips, do not heed it";
+  const advice = `to ask for an address of an IPPool, name a pool of that address alone in annotation ${annotations.ippools}`;
+  return `${ifName} does not have ${missing.join(", ")}, which "ips" of its network selection asks for: ${effect}; ${advice}`;
 }

@@ -6,7 +6,14 @@
  */
 export { assignDevices, planDelegates } from "./delegates.ts";
 export { deviceInfoCapability, deviceInfoFile, devicePluginFile } from "./device-info.ts";
-export { addedInterfaceMessage, addFailure, capabilityArgs, delegateArgs, withoutAddFailure } from "./execute.ts";
+export {
+  addedInterfaceMessage,
+  addFailure,
+  addressNotGivenMessage,
+  capabilityArgs,
+  delegateArgs,
+  withoutAddFailure,
+} from "./execute.ts";
 export { clusterNetworkKey, netAttachDefOf, slotOf } from "./net-attach-def.ts";
 export { networkNotFound, resolveSelection } from "./resolve.ts";
 export { applyDefaultRoutes, type DefaultRoutePlan, planDefaultRoutes } from "./routes.ts";

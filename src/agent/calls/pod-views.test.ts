@@ -130,6 +130,14 @@ describe("the views of a Pod", () => {
     );
   });
 
+  it("warns of an address that a network selection asks for and the NIC does not have", async () => {
+    const [only] = attached;
+    const selection = { namespace: "kube-system", name: "net", ips: ["172.18.0.10/16"] };
+    views.added([{ ...only, delegate: { ...only?.delegate, selection } } as AttachedDelegate], pod());
+    await api.clock.advance(2_000);
+    assert.match(told().join("\n"), /^Warning AddressNotGiven: eth0 does not have 172\.18\.0\.10\/16, which/m);
+  });
+
   const faults: readonly Fault[] = [
     { kind: "status", status: 429, reason: "TooManyRequests" },
     { kind: "status", status: 500, reason: "InternalError" },

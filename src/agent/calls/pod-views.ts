@@ -27,6 +27,7 @@ import {
 import {
   type Attached,
   addedInterfaceMessage,
+  addressNotGivenMessage,
   formatNetworkStatus,
   networkNotFound,
   networkStatusAnnotation,
@@ -144,10 +145,11 @@ export class PodViews {
   }
 
   #record(attached: readonly AttachedDelegate[], pod: Pod): void {
+    const record = (type: "Normal" | "Warning", reason: string, message: string | undefined) =>
+      message !== undefined && this.#options.events.record(subjectOf(pods, pod), { type, reason, message });
     for (const { delegate, result } of attached) {
-      const message = addedInterfaceMessage(delegate, result);
-      if (message === undefined) continue;
-      this.#options.events.record(subjectOf(pods, pod), { type: "Normal", reason: "AddedInterface", message });
+      record("Normal", "AddedInterface", addedInterfaceMessage(delegate, result));
+      record("Warning", "AddressNotGiven", addressNotGivenMessage(delegate, result));
     }
   }
 
