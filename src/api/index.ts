@@ -49,7 +49,7 @@ export { defaultReservedIp } from "./reservedip/defaults.ts";
 export { reservedIpRules, validateReservedIp } from "./reservedip/rules.ts";
 export { type SpiderReservedIP, spiderReservedIPs } from "./reservedip/types.ts";
 export { AddressIndex, filtered, type Neighbours } from "./rules/address-index.ts";
-export { effectiveSet, familyOf } from "./rules/addresses.ts";
+export { effectiveSet, familyOf, warnOfAddresses } from "./rules/addresses.ts";
 export { trySetOf } from "./rules/elements.ts";
 export { causeReasons, formatReason, formatViolation, type Violation } from "./rules/violation.ts";
 export type { LabelSelector } from "./schema/fields.ts";

@@ -4,6 +4,7 @@ import { formatIpSet, parseIp } from "#ip";
 import { finalizer } from "../group.ts";
 import { labels } from "../labels.ts";
 import { AddressIndex } from "../rules/address-index.ts";
+import { warnOfAddresses } from "../rules/addresses.ts";
 import { formatViolation } from "../rules/violation.ts";
 import type { Submitted } from "../submitted.ts";
 import { pool, subnet } from "../testing/objects.ts";
@@ -60,6 +61,11 @@ const broken: Readonly<Record<string, readonly [Submitted<SpiderIPPool>, PoolCon
     {},
     "spec.gateway: Invalid value: \"172.18.255.255\": is the broadcast address of 'spec.subnet' 172.18.0.0/16: no host has it",
     "spec.routes[0].gw: Invalid value: \"172.18.255.255\": is the broadcast address of 'spec.subnet' 172.18.0.0/16: no host has it",
+  ],
+  "ips-of-hosts": [
+    pool({ subnet: "0.0.0.0/0", ips: ["0.255.255.255-1.0.0.3", "127.0.0.9", "224.0.0.5"], gateway: "1.0.0.9" }),
+    {},
+    'spec.ips: Invalid value: ["0.255.255.255-1.0.0.3","127.0.0.9","224.0.0.5"]: no host can have [0.255.255.255 127.0.0.9 224.0.0.5]: no Pod could use such an address',
   ],
   "gateway-inside": [
     pool({ gateway: "172.19.0.1" }),
@@ -213,6 +219,34 @@ describe("the rules of pools", () => {
   test("a link of two hosts has no broadcast address", () => {
     const link = { subnet: "10.0.0.0/31", ips: ["10.0.0.0"], gateway: "10.0.0.1", routes: [] };
     assert.deepEqual(validatePool(pool(link), {}), []);
+  });
+
+  test("of addresses that no host can have, those that a stored pool has do not hinder its changes", () => {
+    const of = (ips: readonly string[]) => pool({ ipVersion: 6, subnet: "ff00::/8", ips, gateway: "" });
+    assert.deepEqual(validatePool(of(["ff00::1"]), { old: of(["ff00::1-ff00::2"]) }), []);
+    assert.match(
+      validatePool(of(["ff00::1-ff00::3"]), { old: of(["ff00::1-ff00::2"]) })
+        .map(formatViolation)
+        .join(),
+      /no host can have \[ff00::3\]/,
+    );
+  });
+
+  test("addresses with which Pods would not be reached are warned of, and only these", () => {
+    const warned = (subnet: string, ...ips: readonly string[]) =>
+      warnOfAddresses({ ipVersion: subnet.includes(":") ? 6 : 4, subnet, ips });
+    assert.deepEqual(warned("10.0.0.0/24", "10.0.0.1-10.0.0.254"), []);
+    assert.deepEqual(warned("10.0.0.0/31", "10.0.0.0-10.0.0.1"), []);
+    assert.deepEqual(warned("fd00::/64", "fd00::-fd00::ffff"), []);
+    assert.deepEqual(warned("10.0.0.0/24", "wrong"), []);
+    const why = "other hosts do not send to it; add it to spec.excludeIPs";
+    assert.deepEqual(warned("10.0.0.0/24", "10.0.0.0-10.0.0.255"), [
+      `spec.ips: 10.0.0.0 is the network address of spec.subnet 10.0.0.0/24: ${why}`,
+      `spec.ips: 10.0.0.255 is the broadcast address of spec.subnet 10.0.0.0/24: ${why}`,
+    ]);
+    const fate = "no Service reaches a Pod with such an address, and no router forwards for it";
+    assert.deepEqual(warned("fe80::/64", "fe80::1-fe80::9"), [`spec.ips: [fe80::1-fe80::9] are link-local: ${fate}`]);
+    assert.deepEqual(warned("169.254.0.0/16", "169.254.7.7"), [`spec.ips: [169.254.7.7] are link-local: ${fate}`]);
   });
 
   test("a terminating pool may not change its spec, but may always lose its finalizer", () => {

@@ -1,6 +1,7 @@
 import {
   compareIp,
   type Family,
+  formatIp,
   formatPrefix,
   type Ip,
   IpParseError,
@@ -8,6 +9,7 @@ import {
   networkOf,
   type Prefix,
   parseIp,
+  parseIpSet,
   parsePrefix,
   prefixContains,
   prefixRange,
@@ -15,9 +17,9 @@ import {
   tryParseIp,
   tryParsePrefix,
 } from "#ip";
-import type { Families } from "../families.ts";
+import { bothFamilies, type Families } from "../families.ts";
 import type { SpiderSubnetSpec } from "../subnet/types.ts";
-import { checkElements, readElement, trySetOf } from "./elements.ts";
+import { checkElements, readElement, showSet, trySetOf } from "./elements.ts";
 import type { Rule } from "./rule.ts";
 import { checkSelector } from "./selector.ts";
 import { forbidden, invalid, notSupported, type Violation } from "./violation.ts";
@@ -64,6 +66,21 @@ export function familyOf(cidr: string): Family | undefined {
 }
 
 const defaultRoutes: readonly string[] = ["0.0.0.0/0", "::/0"];
+
+/** Addresses that the kernel or its neighbours take for something else than a host. */
+const hostless: Readonly<Record<Family, IpSet>> = {
+  4: parseIpSet(
+    ["0.0.0.0-0.255.255.255", "127.0.0.0-127.255.255.255", "224.0.0.0-239.255.255.255", "255.255.255.255"],
+    4,
+  ),
+  6: parseIpSet(["::-::1", "ff00::-ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff"], 6),
+};
+
+/** Addresses that Kubernetes refuses as endpoints of Services. */
+const linkLocal: Readonly<Record<Family, IpSet>> = {
+  4: parseIpSet(["169.254.0.0-169.254.255.255"], 4),
+  6: parseIpSet(["fe80::-febf:ffff:ffff:ffff:ffff:ffff:ffff:ffff"], 6),
+};
 
 /** The rules that pools and subnets share. */
 export const addressRules: readonly Rule<AddressCase>[] = [
@@ -239,6 +256,18 @@ export const addressRules: readonly Rule<AddressCase>[] = [
     },
   },
   {
+    id: "ips-of-hosts",
+    field: "spec.ips",
+    message: "no address is added that no host can have: multicast, loopback, 0.0.0.0/8, ::, 255.255.255.255",
+    check: ({ spec, old, family, set }) => {
+      const before = family && (old === undefined ? IpSet.empty(family) : effectiveSet(old, family));
+      if (family === undefined || set === undefined || before === undefined) return [];
+      const wrong = set.subtract(before).intersect(hostless[family]);
+      if (wrong.isEmpty) return [];
+      return [invalid("spec.ips", spec.ips, `no host can have ${showSet(wrong)}: no Pod could use such an address`)];
+    },
+  },
+  {
     id: "namespace-affinity",
     field: "spec.namespaceAffinity",
     message: "namespaceAffinity is a valid selector",
@@ -246,6 +275,27 @@ export const addressRules: readonly Rule<AddressCase>[] = [
       namespaceAffinity === undefined ? [] : checkSelector("spec.namespaceAffinity", namespaceAffinity),
   },
 ];
+
+/** Warnings about a pool or subnet that is admitted: addresses with which Pods would start, and then not be reached. */
+export function warnOfAddresses(spec: AddressSpec): readonly string[] {
+  const { family, subnet, set } = addressCase("IPPool", spec, undefined, bothFamilies);
+  if (family === undefined || subnet === undefined || set === undefined) return [];
+  const warnings: string[] = [];
+  const local = set.intersect(linkLocal[family]);
+  if (!local.isEmpty) {
+    const fate = "no Service reaches a Pod with such an address, and no router forwards for it";
+    warnings.push(`spec.ips: ${showSet(local)} are link-local: ${fate}`);
+  }
+  const { first, last } = prefixRange(subnet);
+  const named = family === 4 ? { network: first, broadcast: last } : {};
+  // A link of two addresses has neither.
+  for (const [name, ip] of subnet.bits > 30 ? [] : Object.entries(named)) {
+    if (!set.contains(ip)) continue;
+    const where = `the ${name} address of spec.subnet ${formatPrefix(subnet)}`;
+    warnings.push(`spec.ips: ${formatIp(ip)} is ${where}: other hosts do not send to it; add it to spec.excludeIPs`);
+  }
+  return warnings;
+}
 
 /** What is known of a spec that has an address family. */
 interface VersionCase {

@@ -330,6 +330,15 @@ describe("/validate-…", () => {
     );
   });
 
+  it("warns of addresses with which Pods would not be reached, in pools and in subnets", async () => {
+    await using admission = new Admission();
+    for (const kind of ["spiderippool", "spidersubnet"]) {
+      const object = { metadata: { name: "x" }, spec: { ipVersion: 4, subnet: "10.0.0.0/24", ips: ["10.0.0.0"] } };
+      const { allowed, warnings = [] } = await admission.ask("validate", kind, { object });
+      assert.deepEqual([allowed, warnings.length], [true, 1]);
+    }
+  });
+
   it("answers 400 to anything but an AdmissionReview", async () => {
     await using admission = new Admission();
     const route = admission.routes["/validate-spiderpool-spidernet-io-v2beta1-spiderippool"] ?? assert.fail();

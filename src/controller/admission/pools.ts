@@ -16,6 +16,7 @@ import {
   spiderSubnets,
   validatePool,
   validateSubnet,
+  warnOfAddresses,
 } from "#api";
 import type { Signal } from "#base";
 import type { KubeObject } from "#kube";
@@ -53,6 +54,7 @@ export function poolAdmission(
       return pools.admit(pool, validatePool(pool, context), o);
     },
     isRefusedByCel: isPoolRefusedByCel,
+    warn: ({ spec }) => warnOfAddresses(spec),
     refuseDeletion: async (pool, o) => {
       if (!isGuarded(deps, pool)) return undefined;
       const allocated = await countHolders(client, pool, o);
@@ -73,6 +75,7 @@ export function subnetAdmission(
       return subnets.admit(subnet, validateSubnet(subnet, context), o);
     },
     isRefusedByCel: isSubnetRefusedByCel,
+    warn: ({ spec }) => warnOfAddresses(spec),
     refuseDeletion: (subnet) => {
       const { allocatedIPCount = 0 } = subnet.status ?? {};
       if (!isGuarded(deps, subnet) || allocatedIPCount === 0) return undefined;
