@@ -3,7 +3,6 @@
  * frames between shim and agent, and `Ipam`, the interface of address management. The module is pure: it touches no file,
  * socket or process, and knows no plugin. Every later module and the lab may import it.
  */
-export { isJsonObject, type JsonObject } from "#base";
 export { decodeCall, encodeEnv, failureOutput, type PluginOutput, type RawCall, successOutput } from "./call.ts";
 export { adviceMark, CniError, cniCodes } from "./errors.ts";
 export { decodeOutput } from "./foreign.ts";

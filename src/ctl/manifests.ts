@@ -1,7 +1,6 @@
 import { type Document, isNode, isScalar, isMap as isYamlMap, LineCounter, parseAllDocuments, visit } from "yaml";
 import type { Submitted } from "#api";
-import { SpiderError } from "#base";
-import { isJsonObject } from "#cni";
+import { isJsonObject, SpiderError } from "#base";
 import type { KubeObject } from "#kube";
 import type { Io } from "./io.ts";
 

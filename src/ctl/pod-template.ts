@@ -1,4 +1,4 @@
-import { isJsonObject } from "#cni";
+import { isJsonObject } from "#base";
 import type { Manifest } from "./manifests.ts";
 
 /** Where the kinds that make Pods have the template of one; a Pod is its own. */

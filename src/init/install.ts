@@ -8,8 +8,7 @@ import {
   spiderMultusConfigs,
   spiderSubnets,
 } from "#api";
-import { type Signal, SpiderError } from "#base";
-import { isJsonObject } from "#cni";
+import { isJsonObject, type Signal, SpiderError } from "#base";
 import { type Draft, hasReason, type KubeObject, keyOf, type Resource } from "#kube";
 import { nodeNetwork } from "./default-network.ts";
 import type { Deps } from "./deps.ts";

@@ -1,4 +1,5 @@
-import { CniError, cniCodes, isJsonObject, type JsonObject } from "#cni";
+import { isJsonObject, type JsonObject } from "#base";
+import { CniError, cniCodes } from "#cni";
 import type { PoolView } from "./pool.ts";
 import type { SelectionInput } from "./select.ts";
 import { subnetAnnotationKeys } from "./subnet-annotations.ts";

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { CniError, decodeResult, type JsonObject, pluginInput } from "#cni";
+import type { JsonObject } from "#base";
+import { CniError, decodeResult, pluginInput } from "#cni";
 import { assignDevices, planDelegates } from "./delegates.ts";
 import { addedInterfaceMessage, addFailure, addressNotGivenMessage, capabilityArgs, delegateArgs } from "./execute.ts";
 import { networkNotFound } from "./resolve.ts";

@@ -1,5 +1,6 @@
 import { annotations as ours } from "#api";
-import { CniError, cniCodes, decodeNetwork, isJsonObject, type JsonObject, type Network } from "#cni";
+import { isJsonObject, type JsonObject } from "#base";
+import { CniError, cniCodes, decodeNetwork, type Network } from "#cni";
 import { deviceInfoFile } from "./device-info.ts";
 import { auxiliaryChain, type Resolved, resolveReference, resolveSelection } from "./resolve.ts";
 import {

@@ -1,5 +1,6 @@
 import { annotations } from "#api";
-import { CniError, type CniResult, type JsonObject, type PodRef } from "#cni";
+import type { JsonObject } from "#base";
+import { CniError, type CniResult, type PodRef } from "#cni";
 import { formatIp, formatPrefix, tryParseIp } from "#ip";
 import { deviceInfoCapability } from "./device-info.ts";
 import type { Delegate } from "./types.ts";

@@ -1,4 +1,5 @@
-import { CniError, cniCodes, ifNameFault, isJsonObject, type JsonObject, parseJson } from "#cni";
+import { isJsonObject, type JsonObject } from "#base";
+import { CniError, cniCodes, ifNameFault, parseJson } from "#cni";
 import { type Ip, tryParseIp, tryParsePrefix } from "#ip";
 import type { NetworkSelection } from "./types.ts";
 

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { CniError, type JsonObject } from "#cni";
+import type { JsonObject } from "#base";
+import { CniError } from "#cni";
 import { decodeSettings } from "./settings.ts";
 
 const minimal = { clusterNetwork: "x" };

@@ -1,4 +1,5 @@
-import { CniError, cniCodes, isJsonObject, type JsonObject } from "#cni";
+import { isJsonObject, type JsonObject } from "#base";
+import { CniError, cniCodes } from "#cni";
 
 /** The keys of a `multus` configuration that decide which networks a Pod gets. */
 export interface MultusSettings {

@@ -1,4 +1,5 @@
-import { type CniInterface, type CniResult, isJsonObject, type JsonObject } from "#cni";
+import { isJsonObject, type JsonObject } from "#base";
+import type { CniInterface, CniResult } from "#cni";
 import { formatIp, type Ip, tryParseIp } from "#ip";
 import { isDefault } from "./routes.ts";
 

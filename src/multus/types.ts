@@ -1,4 +1,5 @@
-import type { JsonObject, Network } from "#cni";
+import type { JsonObject } from "#base";
+import type { Network } from "#cni";
 import type { Ip } from "#ip";
 
 /** The parts of a NetworkAttachmentDefinition (k8s.cni.cncf.io/v1) that matter here. */

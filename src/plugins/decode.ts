@@ -1,4 +1,5 @@
-import { CniError, cniCodes, isJsonObject, type JsonObject } from "#cni";
+import { isJsonObject, type JsonObject } from "#base";
+import { CniError, cniCodes } from "#cni";
 
 /** The error for a configuration value that cannot be used. `field` is its path from the configuration's top. */
 export function invalid(field: string, value: unknown, allowed: string): CniError {

@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { mkdirSync, writeFileSync } from "node:fs";
 import { after, describe, it } from "node:test";
-import { silentLogger, Tasks } from "#base";
-import { type Attachment, type CniResult, cniCodes, emptyResult, type JsonObject } from "#cni";
+import { type JsonObject, silentLogger, Tasks } from "#base";
+import { type Attachment, type CniResult, cniCodes, emptyResult } from "#cni";
 import { createNetns, hostNetns } from "#linux";
 import type { Ovs } from "#ovsdb";
 import { isolated } from "../linux/testing/isolated.ts";

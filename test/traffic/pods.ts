@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { isDeepStrictEqual } from "node:util";
-import type { JsonObject } from "#cni";
+import type { JsonObject } from "#base";
 import { deleteNetns } from "#linux";
 import { until } from "../../src/base/testing/until.ts";
 import { bare, type Families, type Family, families, overlayOf, type Segment } from "./addresses.ts";

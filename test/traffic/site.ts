@@ -1,6 +1,6 @@
 import { defaultMultusConfig, renderNetwork, type SpiderMultusConfig } from "#api";
-import { silentLogger, systemClock, Tasks } from "#base";
-import type { JsonObject, PluginConfig } from "#cni";
+import { type JsonObject, silentLogger, systemClock, Tasks } from "#base";
+import type { PluginConfig } from "#cni";
 import { parseIp, parsePrefix } from "#ip";
 import { deleteNetns, setTxChecksum, writeSysctl } from "#linux";
 import { createOvs, type Ovs } from "#ovsdb";

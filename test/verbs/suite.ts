@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import { after, afterEach, before, describe, it } from "node:test";
 import { isDeepStrictEqual } from "node:util";
-import { type JsonObject, type PluginConfig, supportedVersions, versionHas } from "#cni";
+import type { JsonObject } from "#base";
+import { type PluginConfig, supportedVersions, versionHas } from "#cni";
 import { createNetns, deleteNetns, openNetns } from "#linux";
 import type { Plugin } from "#plugins";
 import { ipamTypeOf } from "../../src/agent/sandboxes/foreign.ts";

@@ -1,7 +1,7 @@
 import { copyFileSync, mkdirSync, readFileSync, rmSync, statSync } from "node:fs";
 import { dirname } from "node:path";
-import { codeOf, formatError, type Logger } from "#base";
-import { type JsonObject, parseJsonObject } from "#cni";
+import { codeOf, formatError, type JsonObject, type Logger } from "#base";
+import { parseJsonObject } from "#cni";
 import { type Delegate, deviceInfoCapability, deviceInfoFile, devicePluginFile } from "#multus";
 import type { RecordedNetwork, SandboxRecord } from "../sandboxes/records.ts";
 

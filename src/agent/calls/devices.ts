@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { codeOf } from "#base";
-import { CniError, cniCodes, isJsonObject, parseJsonObject } from "#cni";
+import { codeOf, isJsonObject } from "#base";
+import { CniError, cniCodes, parseJsonObject } from "#cni";
 
 /** The kubelet's checkpoint of allocated devices, relative to its root directory. */
 const deviceCheckpoint = "device-plugins/kubelet_internal_checkpoint";

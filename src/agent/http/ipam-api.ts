@@ -1,7 +1,7 @@
 import * as v from "valibot";
 import type { Settings, SpiderEndpoint } from "#api";
-import { formatError, type Logger, type Signal } from "#base";
-import { CniError, type CniRequest, type CniResult, checkContainerId, checkIfName, type JsonObject } from "#cni";
+import { formatError, type JsonObject, type Logger, type Signal } from "#base";
+import { CniError, type CniRequest, type CniResult, checkContainerId, checkIfName } from "#cni";
 import { formatIp, formatPrefix, type Ip } from "#ip";
 import type { Pod } from "#kube";
 import type { Claim } from "#ledger";

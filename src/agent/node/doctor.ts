@@ -1,6 +1,6 @@
 import type { NetworkAttachmentDefinition } from "#api";
-import { abortable, type Clock, formatError, type Logger, type Signal } from "#base";
-import { type CniResult, isJsonObject, type JsonObject, parseJsonObject } from "#cni";
+import { abortable, type Clock, formatError, isJsonObject, type JsonObject, type Logger, type Signal } from "#base";
+import { type CniResult, parseJsonObject } from "#cni";
 import {
   bridgesOf,
   eventOf,

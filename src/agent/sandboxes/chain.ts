@@ -1,11 +1,10 @@
-import { never, type Signal, type Steps } from "#base";
+import { type JsonObject, never, type Signal, type Steps } from "#base";
 import {
   type Attachment,
   CniError,
   type CniResult,
   cniCodes,
   emptyResult,
-  type JsonObject,
   type Network,
   type NetworkPlugin,
   type PluginCall,

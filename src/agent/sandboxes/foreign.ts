@@ -1,4 +1,4 @@
-import type { Signal } from "#base";
+import { isJsonObject, type Signal } from "#base";
 import {
   type Attachment,
   CniError,
@@ -9,7 +9,6 @@ import {
   encodeEnv,
   type ForeignPlugin,
   formatJson,
-  isJsonObject,
   noSuchPlugin,
   type PluginOutput,
   parseJsonObject,

@@ -1,14 +1,5 @@
-import type { Steps } from "#base";
-import {
-  CniError,
-  type CniRequest,
-  type CniResult,
-  cniCodes,
-  encodeResult,
-  isJsonObject,
-  type JsonObject,
-  type Network,
-} from "#cni";
+import { isJsonObject, type JsonObject, type Steps } from "#base";
+import { CniError, type CniRequest, type CniResult, cniCodes, encodeResult, type Network } from "#cni";
 import type { Pod } from "#kube";
 import { bootId, hostNetns, readNetnsId, sameNetns } from "#linux";
 import { capabilityArgs, type Delegate, delegateArgs } from "#multus";

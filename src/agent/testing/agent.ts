@@ -3,8 +3,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { decodeSettings, spiderEndpoints, spiderIPAddresses, spiderIPPools, spiderReservedIPs } from "#api";
-import { type FailPoint, type Signal, silentLogger, Tasks } from "#base";
-import { decodeResult, type Ipam, type JsonObject, type PluginConfig, type PluginOutput } from "#cni";
+import { type FailPoint, type JsonObject, type Signal, silentLogger, Tasks } from "#base";
+import { decodeResult, type Ipam, type PluginConfig, type PluginOutput } from "#cni";
 import { type Family, formatIp, type Ip } from "#ip";
 import {
   EventRecorder,

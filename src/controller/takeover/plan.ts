@@ -1,5 +1,5 @@
 import type { Settings, SpiderEndpoint, SpiderEndpointIp, SpiderIPPool } from "#api";
-import { isJsonObject, type JsonObject } from "#cni";
+import { isJsonObject, type JsonObject } from "#base";
 import { formatIp, type Ip, type Prefix, tryParseIp, tryParsePrefix } from "#ip";
 import { keyOf, type Pod } from "#kube";
 import { type Answer, stickyOwnerOf, type TakenOver } from "#ledger";

@@ -13,8 +13,7 @@ import {
   spiderReservedIPs,
   spiderSubnets,
 } from "#api";
-import { formatError } from "#base";
-import { isJsonObject } from "#cni";
+import { formatError, isJsonObject } from "#base";
 import { eventTimeMs } from "#doctor";
 import { type Family, IpSet, parseIpSet } from "#ip";
 import { asksForOwner, type PoolView, poolView, subnetAnnotationKeys, workloadKindOf } from "#ipam";

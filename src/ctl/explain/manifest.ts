@@ -1,5 +1,4 @@
-import { SpiderError } from "#base";
-import { isJsonObject } from "#cni";
+import { isJsonObject, SpiderError } from "#base";
 import { type OwnerReference, parseApiVersion, type TopController } from "#kube";
 import type { Manifest, PlacedManifest } from "../manifests.ts";
 import { memberOf, podKinds, templateIn } from "../pod-template.ts";

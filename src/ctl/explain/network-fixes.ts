@@ -1,5 +1,5 @@
 import { annotations as ours, programSelector } from "#api";
-import { isJsonObject } from "#cni";
+import { isJsonObject } from "#base";
 import { controllerOf } from "#kube";
 import { clusterNetworkKey, defaultNetworkAnnotation, networksAnnotation, parseNetworks } from "#multus";
 import { nearest } from "../nearest.ts";

@@ -1,4 +1,4 @@
-import { isJsonObject, type JsonObject } from "#cni";
+import { isJsonObject, type JsonObject } from "#base";
 import { type SelectionInput, selectionFacts } from "#ipam";
 import { type Holder, stickyOwnerOf } from "#ledger";
 import { netAttachDefOf, slotOf } from "#multus";

@@ -1,5 +1,5 @@
 import { isDeepStrictEqual } from "node:util";
-import { isJsonObject, type JsonObject } from "#cni";
+import { isJsonObject, type JsonObject } from "#base";
 import type { KubeObject } from "#kube";
 import type { Manifest } from "../manifests.ts";
 

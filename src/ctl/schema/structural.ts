@@ -1,4 +1,4 @@
-import { isJsonObject } from "#cni";
+import { isJsonObject } from "#base";
 import { editDistance, nearest } from "../nearest.ts";
 
 /** The part of OpenAPI that our structural schemas use. CEL rules are not included: `src/api` has the same rules. */

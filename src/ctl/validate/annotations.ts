@@ -1,5 +1,6 @@
 import { annotations } from "#api";
-import { isJsonObject, sentenceOf } from "#cni";
+import { isJsonObject } from "#base";
+import { sentenceOf } from "#cni";
 import {
   parseIppoolAnnotation,
   parseIppoolsAnnotation,

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { CniError, type JsonObject } from "#cni";
+import type { JsonObject } from "#base";
+import { CniError } from "#cni";
 import { formatIp, formatPrefix } from "#ip";
 import { type ClusterConfig, decodeCoordinatorConfig, settingsOf } from "./config.ts";
 

@@ -1,5 +1,6 @@
 import { linkMtuMin } from "#api";
-import type { JsonObject, PluginConfig } from "#cni";
+import type { JsonObject } from "#base";
+import type { PluginConfig } from "#cni";
 import { hostPrefix, type Ip, networkOf, type Prefix, tryParseIp, tryParsePrefix } from "#ip";
 import { flagAt, integerAt, invalid, objectAt, objectsAt, textAt } from "../decode.ts";
 

@@ -1,4 +1,5 @@
-import { CniError, cniCodes, type JsonObject, type PluginConfig } from "#cni";
+import type { JsonObject } from "#base";
+import { CniError, cniCodes, type PluginConfig } from "#cni";
 import { isLinkName, objectAt, textAt } from "../decode.ts";
 import { type BondOptions, parseBondOptions } from "./options.ts";
 

@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import fc from "fast-check";
-import { CniError, type JsonObject } from "#cni";
+import type { JsonObject } from "#base";
+import { CniError } from "#cni";
 import { type Wanted, wantedOf } from "./config.ts";
 import { type LinkState, namesOf, type Operation, planInterfaces } from "./plan.ts";
 

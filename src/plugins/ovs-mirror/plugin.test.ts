@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
 import { after, afterEach, describe, it } from "node:test";
-import { type FailPoint, hasCode } from "#base";
-import { type Attachment, CniError, type CniResult, decodeResult, encodeResult, type JsonObject } from "#cni";
+import { type FailPoint, hasCode, type JsonObject } from "#base";
+import { type Attachment, CniError, type CniResult, decodeResult, encodeResult } from "#cni";
 import { createNetns, hostNetns, openNetns, PacketSocket } from "#linux";
 import { isolated } from "../../linux/testing/isolated.ts";
 import { changed } from "../../ovsdb/testing/changed.ts";

@@ -4,7 +4,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, it } from "node:test";
 import fc from "fast-check";
-import { CniError, type JsonObject } from "#cni";
+import type { JsonObject } from "#base";
+import { CniError } from "#cni";
 import { decodeOvsConfig, readFlatFile, settingsOf } from "./config.ts";
 
 const noArgs = { args: new Map<string, string>() };

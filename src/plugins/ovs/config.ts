@@ -1,6 +1,6 @@
 import { accessSync, constants } from "node:fs";
-import { readIfThere } from "#base";
-import { type Attachment, CniError, cniCodes, type JsonObject, type PluginConfig, parseJsonObject } from "#cni";
+import { type JsonObject, readIfThere } from "#base";
+import { type Attachment, CniError, cniCodes, type PluginConfig, parseJsonObject } from "#cni";
 import { type DatapathType, isEndpoint, type Vlan } from "#ovsdb";
 import {
   cniArgsOf,

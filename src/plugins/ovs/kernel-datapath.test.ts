@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { existsSync, mkdirSync } from "node:fs";
 import { after, before, describe, it } from "node:test";
-import { silentLogger, systemClock, Tasks } from "#base";
-import type { Attachment, JsonObject } from "#cni";
+import { type JsonObject, silentLogger, systemClock, Tasks } from "#base";
+import type { Attachment } from "#cni";
 import { createNetns, hostNetns, openNetns, readTxChecksum } from "#linux";
 import { createOvs, type Ovs } from "#ovsdb";
 import { isolated } from "../../linux/testing/isolated.ts";

@@ -1,4 +1,5 @@
-import { type Attachment, CniError, cniCodes, type JsonObject, type PluginConfig } from "#cni";
+import type { JsonObject } from "#base";
+import { type Attachment, CniError, cniCodes, type PluginConfig } from "#cni";
 import type { LinkKind } from "#linux";
 import { checkMac, flagAt, integerAt, invalid, linkNameAt, macAt, macOf, textAt, wordAt } from "../decode.ts";
 

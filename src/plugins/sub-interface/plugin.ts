@@ -1,5 +1,5 @@
 import { setImmediate } from "node:timers/promises";
-import { codeOf, hasCode, type Signal, type Steps, type Tasks } from "#base";
+import { codeOf, hasCode, type JsonObject, type Signal, type Steps, type Tasks } from "#base";
 import {
   type Attachment,
   CniError,
@@ -7,7 +7,6 @@ import {
   cniCodes,
   emptyResult,
   type Ipam,
-  type JsonObject,
   type PluginConfig,
   supportedVersions,
 } from "#cni";

@@ -1,7 +1,6 @@
 import { readdirSync, statSync } from "node:fs";
 import { basename, join } from "node:path";
-import { codeOf } from "#base";
-import { isJsonObject, type JsonObject } from "#cni";
+import { codeOf, isJsonObject, type JsonObject } from "#base";
 import { readRegularFile } from "./files.ts";
 
 /** Sorts before the names of other networks' files: a runtime uses the first file by name. */

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
-import type { FailPoint } from "#base";
-import type { Attachment, CniResult, JsonObject } from "#cni";
+import type { FailPoint, JsonObject } from "#base";
+import type { Attachment, CniResult } from "#cni";
 import { createNetns, hostNetns, openNetns } from "#linux";
 import type { Ovs } from "#ovsdb";
 import type { Detection } from "../../detection.ts";

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { mkdirSync } from "node:fs";
-import { codeOf, type FailPoint, silentLogger, Tasks } from "#base";
-import type { Attachment, CniResult, Ipam, JsonObject } from "#cni";
+import { codeOf, type FailPoint, type JsonObject, silentLogger, Tasks } from "#base";
+import type { Attachment, CniResult, Ipam } from "#cni";
 import { createNetns, hostNetns, type LinkKind, openNetns } from "#linux";
 import type { Detection } from "../../detection.ts";
 import { deadline, runSteps } from "../../testing/run-steps.ts";
