@@ -8,6 +8,7 @@
  */
 
 export { announce } from "./announce.ts";
+export { LinuxError } from "./errors.ts";
 export { readTxChecksum, setTxChecksum } from "./ethtool.ts";
 export { lockFile, tryLockFile } from "./file-lock.ts";
 export { formatMac, parseMac } from "./mac.ts";

@@ -1,6 +1,7 @@
-import { CniError, type CniResult, cniCodes } from "#cni";
+import type { CniResult } from "#cni";
 import type { Family } from "#ip";
 import { type Batch, mainTable, type Netns, readSysctl, type VethEnd, writeSysctl } from "#linux";
+import { invalid } from "./decode.ts";
 import { linkLocalAddress } from "./names.ts";
 
 /** The smallest MTU of a link with IPv6 (RFC 8200 §5): below it the kernel removes IPv6 from the link. */
@@ -67,10 +68,7 @@ function configure(
     // Looked at only now: the kernel says no more than that an argument is invalid.
     const mtuBytes = hasFamily6(configuration) ? netns.rtnl.link(link.name)?.mtuBytes : undefined;
     if (mtuBytes === undefined || mtuBytes >= ipv6MtuMin) throw error;
-    throw new CniError(cniCodes.invalidConfig, "the network configuration has a value that cannot be used", {
-      details: { field: "mtu", value: mtuBytes, allowed: `at least ${ipv6MtuMin} where Pods have IPv6 addresses` },
-      cause: error,
-    });
+    throw invalid("mtu", mtuBytes, `at least ${ipv6MtuMin} where Pods have IPv6 addresses`, error);
   }
 }
 

@@ -2,9 +2,10 @@ import { isJsonObject, type JsonObject } from "#base";
 import { CniError, cniCodes } from "#cni";
 
 /** The error for a configuration value that cannot be used. `field` is its path from the configuration's top. */
-export function invalid(field: string, value: unknown, allowed: string): CniError {
+export function invalid(field: string, value: unknown, allowed: string, cause?: unknown): CniError {
   return new CniError(cniCodes.invalidConfig, "the network configuration has a value that cannot be used", {
     details: { field, value, allowed },
+    ...(cause !== undefined && { cause }),
   });
 }
 

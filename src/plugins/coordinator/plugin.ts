@@ -101,7 +101,7 @@ class CoordinatorPlugin implements Plugin<CoordinatorConfig> {
       const pod = podOf(attachment, steps);
       const { observed, operations } = this.#plan(attachment, pod, settings, fresh);
       made = { operations, settings };
-      await execute(operations, observed, { host, pod, marks: this.#marks });
+      await execute(operations, observed, { host, pod, marks: this.#marks, settings });
       const link = observed.pod.links.find(({ name }) => name === of);
       mac = macAfter(operations, of) ?? link?.mac;
       if (operations.announce.length === 0 || link === undefined || mac === undefined) return;
@@ -124,7 +124,7 @@ class CoordinatorPlugin implements Plugin<CoordinatorConfig> {
     if (settings.mode === "disabled") return [];
     using pod = openPod(attachment.netns);
     const { observed, operations } = this.#plan(attachment, pod, settings);
-    await execute(operations, observed, { host: this.#options.host, pod, marks: this.#marks });
+    await execute(operations, observed, { host: this.#options.host, pod, marks: this.#marks, settings });
     return formatOperations(operations);
   }
 
