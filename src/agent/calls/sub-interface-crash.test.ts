@@ -102,6 +102,32 @@ if (isolated(import.meta.url)) {
     );
   }
 
+  /** The Pod has these addresses in the ledger, and nobody has others. */
+  function holds(cluster: TestCluster, uid: string, ips: readonly string[], point: string | undefined): void {
+    assert.deepEqual(cluster.claims, Object.fromEntries(ips.map((ip) => [ip, `${uid}@n1`])), point);
+  }
+
+  interface Scene {
+    readonly cluster: TestCluster;
+    readonly agent: TestAgent;
+    readonly netns: string;
+    /** The host's links before the Pod. */
+    readonly clean: readonly string[];
+    readonly point: string | undefined;
+  }
+
+  /** The Pod's object goes, and a DEL or a GC ends its sandbox: nothing of it is left, and its namespace goes. */
+  async function ended(pod: string, end: () => Promise<PluginOutput>, scene: Scene): Promise<void> {
+    const { cluster, agent, netns, clean, point } = scene;
+    cluster.erase(pod);
+    await succeeded(cluster, end());
+    await cluster.advance(100_000);
+    assert.deepEqual([cluster.claims, agent.records.list()], [{}, []], point);
+    await emptied(netns);
+    assert.deepEqual(names(), clean, point);
+    deleteNetns(netns);
+  }
+
   /** What a call comes to, where the API server is away or not. */
   const whole = ["claim", "link", "addresses", "record"] as const;
   const outages = [
@@ -168,14 +194,9 @@ if (isolated(import.meta.url)) {
             await cluster.api.drive(agent.ready);
             const ips = await added(cluster, agent.call("ADD", "a", "s2", { netns: next, ...of }));
             assert.deepEqual(addressesIn(next), ips, point);
-            assert.deepEqual(cluster.claims, { [ips[0] ?? ""]: `${uid}@n1` }, point);
-            cluster.erase("a");
-            await succeeded(cluster, agent.call("DEL", "a", "s2", { netns: next, ...of }));
-            await cluster.advance(100_000);
-            assert.deepEqual([cluster.claims, agent.records.list()], [{}, []], point);
-            await emptied(next);
-            assert.deepEqual(names(), clean, point);
-            deleteNetns(next);
+            holds(cluster, uid, ips, point);
+            const end = () => agent.call("DEL", "a", "s2", { netns: next, ...of });
+            await ended("a", end, { cluster, agent, netns: next, clean, point });
             return reached;
           };
           await atEach(play, stages);
@@ -199,14 +220,8 @@ if (isolated(import.meta.url)) {
           assert.deepEqual(addressesIn(netns), ips, point);
           await succeeded(cluster, agent.call("CHECK", "a", "s1", of));
           await cluster.advance(100_000);
-          assert.deepEqual(cluster.claims, { [ips[0] ?? ""]: `${uid}@n1` }, point);
-          cluster.erase("a");
-          await succeeded(cluster, agent.call("DEL", "a", "s1", of));
-          await cluster.advance(100_000);
-          assert.deepEqual([cluster.claims, agent.records.list()], [{}, []], point);
-          await emptied(netns);
-          assert.deepEqual(names(), clean, point);
-          deleteNetns(netns);
+          holds(cluster, uid, ips, point);
+          await ended("a", () => agent.call("DEL", "a", "s1", of), { cluster, agent, netns, clean, point });
           return reached;
         };
         await atEach(play, whole);
@@ -235,13 +250,9 @@ if (isolated(import.meta.url)) {
           await emptied(netns);
           const ips = await added(cluster, agent.call("ADD", "a", "s2", of));
           await cluster.advance(100_000);
-          assert.deepEqual(cluster.claims, { [ips[0] ?? ""]: `${uid}@n1` }, `undo ${crashAt}`);
-          cluster.erase("a");
-          await succeeded(cluster, agent.call("DEL", "a", "s2", of));
-          await cluster.advance(100_000);
-          await emptied(netns);
-          assert.deepEqual([cluster.claims, agent.records.list(), names()], [{}, [], clean], `undo ${crashAt}`);
-          deleteNetns(netns);
+          const point = `undo ${crashAt}`;
+          holds(cluster, uid, ips, point);
+          await ended("a", () => agent.call("DEL", "a", "s2", of), { cluster, agent, netns, clean, point });
           return undone;
         };
         const steps = await play(0);
@@ -278,14 +289,11 @@ if (isolated(import.meta.url)) {
           await emptied(stale);
           const containers = agent.records.list().map(({ containerId }) => containerId);
           assert.deepEqual([containers, addressesIn(kept)], [["s-kept"], ips], point);
-          assert.deepEqual(cluster.claims, { [ips[0] ?? ""]: `${uid}@n1` }, point);
+          holds(cluster, uid, ips, point);
           await succeeded(cluster, agent.call("CHECK", "kept", "s-kept", of(kept)));
-          cluster.erase("kept");
-          await succeeded(cluster, agent.call("DEL", "kept", "s-kept", of(kept)));
-          await cluster.advance(100_000);
-          await emptied(kept);
-          assert.deepEqual([cluster.claims, agent.records.list(), names()], [{}, [], clean], point);
-          for (const path of [kept, stale]) deleteNetns(path);
+          const end = () => agent.call("DEL", "kept", "s-kept", of(kept));
+          await ended("kept", end, { cluster, agent, netns: kept, clean, point });
+          deleteNetns(stale);
           return reached;
         };
         await atEach(play, ["queue", "link", "record", "reply"]);
@@ -315,14 +323,10 @@ if (isolated(import.meta.url)) {
             await succeeded(cluster, agent.call("CHECK", "a", "s1", of));
             await succeeded(cluster, gc("s1"));
             assert.deepEqual(agent.records.list(), running, point);
-            assert.deepEqual([addressesIn(netns), cluster.claims], [ips, { [ips[0] ?? ""]: `${uid}@n1` }], point);
-            cluster.erase("a");
-            await succeeded(cluster, ending === "GC" ? gc("another") : agent.call("DEL", "a", "s1", of));
-            await cluster.advance(100_000);
-            assert.deepEqual([cluster.claims, agent.records.list()], [{}, []], point);
-            await emptied(netns);
-            assert.deepEqual(names(), clean, point);
-            deleteNetns(netns);
+            assert.deepEqual(addressesIn(netns), ips, point);
+            holds(cluster, uid, ips, point);
+            const end = () => (ending === "GC" ? gc("another") : agent.call("DEL", "a", "s1", of));
+            await ended("a", end, { cluster, agent, netns, clean, point });
             return reached;
           };
           await atEach(play, ["queue", "pod", "networks"]);
