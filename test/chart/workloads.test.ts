@@ -337,9 +337,21 @@ describe("the chart: values of other releases", () => {
     );
   });
 
-  it("warns of a value that names another project's version", async () => {
-    const said = await notes("spiderpoolController.image.tag=v1.2.2");
-    assert.match(said, /spiderpoolController\.image\.tag is v1\.2\.2/);
+  it("takes our own tag in place of one of the former system that a values file pins, and says so", async () => {
+    const imageWith = async (...flags: readonly string[]) => podOf(agentOf(await render(...flags))).container.image;
+    for (const tag of ["v1.2.2", "1.0.4", "v0.9.0"]) {
+      const flag = `spiderpoolAgent.image.tag=${tag}`;
+      assert.equal(await imageWith(flag), "ghcr.io/spiderpool-ts/spiderpool:v0.1.0");
+      const said = await notes(flag);
+      assert.ok(
+        said.includes(
+          `image.tag is ${tag}, a version of another project: ghcr.io/spiderpool-ts/spiderpool:v0.1.0 is used`,
+        ),
+      );
+    }
+    assert.equal(await imageWith("spiderpoolAgent.image.tag=v0.1.1"), "ghcr.io/spiderpool-ts/spiderpool:v0.1.1");
+    const own = ["spiderpoolAgent.image.repository=mine/image", "spiderpoolAgent.image.tag=v1.2.2"];
+    assert.equal(await imageWith(...own), "ghcr.io/mine/image:v1.2.2");
   });
 
   it("takes our image in place of the former system's, which --reuse-values brings, and says so", async () => {

@@ -46,8 +46,14 @@
 {{- $_ := set $map (last $steps) (index . 2) -}}
 {{- end -}}
 
+{{/* Whether a tag is a version of the former system, of which our images have none. Takes root and tag. */}}
+{{- define "spiderpool.formerTag" -}}
+{{- if and (regexMatch "^v?(0\\.[2-9]|1\\.[0-2])\\." .tag) (semverCompare "<0.2.0-0" .root.Chart.AppVersion) }}true{{ end -}}
+{{- end -}}
+
 {{/* Our image in place of the former system's, in the same registry and below the same path: its programs never fit this chart,
-     and `--reuse-values` brings its repositories, which were that chart's defaults. Their tag or digest goes with them. */}}
+     and `--reuse-values` brings its repositories, which were that chart's defaults. Their tag or digest goes with them. So does a
+     tag alone that a values file pins, because our repository has none of that name. */}}
 {{- define "spiderpool.ownImages" -}}
 {{- $defaults := include "spiderpool.defaults" . | fromYaml -}}
 {{- range $component := list "spiderpoolAgent" "spiderpoolController" "spiderpoolInit" -}}
@@ -57,6 +63,8 @@
     {{- $_ := set $image "repository" (regexReplaceAll $former $image.repository (get $defaults $component).image.repository) -}}
     {{- $_ := set $image "tag" "" -}}
     {{- $_ := set $image "digest" "" -}}
+  {{- else if and (eq $image.repository (get $defaults $component).image.repository) (include "spiderpool.formerTag" (dict "root" $ "tag" (toString $image.tag))) -}}
+    {{- $_ := set $image "tag" "" -}}
   {{- end -}}
 {{- end -}}
 {{- end -}}

@@ -53,12 +53,12 @@
 {{- range $component := list "spiderpoolAgent" "spiderpoolController" "spiderpoolInit" -}}
   {{- $image := (get $.Values $component).image -}}
   {{- $given := (include "spiderpool.at" (list $.Given (printf "%s.image.repository" $component)) | fromJson).value | default "" -}}
-  {{- $tag := toString $image.tag -}}
-  {{- $ours := printf "v%s" $.Chart.AppVersion -}}
+  {{- $tag := (include "spiderpool.at" (list $.Given (printf "%s.image.tag" $component)) | fromJson).value | default "" | toString -}}
+  {{- $used := include "spiderpool.image" (dict "root" $ "image" $image) -}}
   {{- if and $given (ne $given $image.repository) -}}
-    {{- printf "%s.image.repository is %s, another project's programs, which do not fit this chart: %s is used\n" $component $given (include "spiderpool.image" (dict "root" $ "image" $image)) -}}
-  {{- else if and (regexMatch "^v?(0\\.[2-9]|1\\.[0-2])\\." $tag) (ne $tag $ours) -}}
-    {{- printf "%s.image.tag is %s, a version of another project's image: leave it empty for %s\n" $component $tag $ours -}}
+    {{- printf "%s.image.repository is %s, another project's programs, which do not fit this chart: %s is used\n" $component $given $used -}}
+  {{- else if include "spiderpool.formerTag" (dict "root" $ "tag" $tag) -}}
+    {{- printf "%s.image.tag is %s, a version of another project: %s is used\n" $component $tag $used -}}
   {{- end -}}
 {{- end -}}
 {{- end -}}
