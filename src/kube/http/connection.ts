@@ -74,8 +74,9 @@ export class Lane {
     const { endpoint, keep } = this.#options;
     const connection = new Connection(endpoint, {
       freed: () => {
-        const next = this.#next();
-        if (next !== undefined && keep) connection.carry(next);
+        // Whoever waits takes the place of one that is not kept: `gone` sees to it.
+        const next = keep ? this.#next() : undefined;
+        if (next !== undefined) connection.carry(next);
         else if (keep && !this.#isClosed) this.#free.push(connection);
         else connection.end();
       },

@@ -132,6 +132,26 @@ describe("createTransport()", () => {
     );
   });
 
+  it("opens a watch that waited for a place as soon as another one has ended", async () => {
+    const watches: http.ServerResponse[] = [];
+    await serving(
+      (_request, response) => {
+        response.flushHeaders();
+        watches.push(response);
+      },
+      async (config) => {
+        using transport = createTransport(config, { clock: systemClock });
+        const end = new AbortController();
+        const open = () => transport.send({ ...get, path: "/api/v1/pods?watch=true" }, end);
+        await Promise.all(Array.from({ length: limits.watchSockets }, open));
+        const waiting = open();
+        watches[0]?.end();
+        assert.equal((await waiting).status, 200);
+        end.abort();
+      },
+    );
+  });
+
   it("ends with the signal's reason before the head, and within the body", async () => {
     const open: http.RequestListener = (request, response) => {
       if (request.url === "/body") response.write("{");
