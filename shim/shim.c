@@ -259,6 +259,7 @@ int main(int argc, char **argv) {
   plugin = slash ? slash + 1 : name;
   for (int fd = 0; fd >= 0 && fd <= 2;) fd = open("/dev/null", O_RDWR | O_CLOEXEC); /* nothing of ours may become a stream */
   signal(SIGPIPE, SIG_IGN);
+  signal(SIGCHLD, SIG_DFL); /* ignored, which is inherited, a plugin that ended would never be seen by waitpid */
   verb = getenv("CNI_COMMAND");
   if (!verb || !*verb) return dprintf(2, "Spiderpool CNI plugin\nCNI protocol versions supported: %s\n", versions) < 0;
   if (!strcmp(verb, "VERSION")) return dprintf(1, "{\"cniVersion\":\"1.1.0\",\"supportedVersions\":%s}", versions) < 0;

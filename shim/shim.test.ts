@@ -250,7 +250,11 @@ describe("running a foreign plugin", () => {
   before(() => settings(patient));
 
   /** Runs a shell script as a plugin through the shim, and returns how the agent sees its end. */
-  async function foreign(script: string, order: Partial<ExecFrame> = {}): Promise<Extract<Frame, { kind: "output" }>> {
+  async function foreign(
+    script: string,
+    order: Partial<ExecFrame> = {},
+    executable = shim,
+  ): Promise<Extract<Frame, { kind: "output" }>> {
     const path = join(directory, "foreign");
     await writeFile(path, `#!/bin/sh\n${script}\n`);
     await chmod(path, 0o755);
@@ -269,7 +273,7 @@ describe("running a foreign plugin", () => {
       seen = got;
       return result("done");
     });
-    assert.deepEqual(await run(addEnv, "{}"), { code: 0, stdout: "done", stderr: "" });
+    assert.deepEqual(await run(addEnv, "{}", executable), { code: 0, stdout: "done", stderr: "" });
     assert.equal(seen?.kind, "output");
     return seen;
   }
@@ -313,6 +317,14 @@ describe("running a foreign plugin", () => {
     const output = await foreign("echo begun; sleep 1000 & wait", { timeoutMs: 100 });
     assert.equal(output.signal, 9);
     assert.equal(String(output.stdout), "begun\n");
+  });
+
+  it("sees a plugin's end where the runtime had it ignore the ends of children", async () => {
+    const ignoring = join(directory, "ignoring");
+    await writeFile(ignoring, `#!/bin/sh\nexec env --ignore-signal=CHLD "${shim}"\n`);
+    await chmod(ignoring, 0o755);
+    const output = await foreign("echo seen; exit 3", {}, ignoring);
+    assert.deepEqual([output.exitCode, String(output.stdout)], [3, "seen\n"]);
   });
 
   it("does not wait for a grandchild that keeps the streams open", async () => {
