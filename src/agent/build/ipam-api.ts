@@ -14,7 +14,7 @@ export function createIpamApi(
   calls: Calls,
 ): IpamApiOptions {
   const { options, log, clock, settings, cluster } = context;
-  const { client, podStore, coordinatorStore } = cluster;
+  const { client, podStore } = cluster;
   return {
     perform: (request, o) => calls.perform(request, o),
     claimsOf: ({ namespace, name, uid }) =>
@@ -29,11 +29,7 @@ export function createIpamApi(
       return client.get(spiderEndpoints, { namespace, name: sticky?.endpoint ?? name }, o);
     },
     isSticky: (pod) => stickyOwnerOf(pod, settings) !== undefined,
-    coordinatorConfig: ({ namespace, name }) => {
-      const pod = { namespace, name, uid: "" };
-      const attachment = { containerId: "", ifName: "", netns: "", pod, args: new Map<string, string>() };
-      return clusterConfigOf(coordinatorStore, podStore, attachment);
-    },
+    coordinatorConfig: ({ namespace, name }, o) => clusterConfigOf(cluster, { pod: { namespace, name, uid: "" } }, o),
     settings,
     mayGiveBack: options.releaseConflictIps,
     log,

@@ -32,7 +32,7 @@ export function createPlugins(context: Context, { ipamFor }: Pick<Addresses, "ip
     createCoordinatorPlugin({
       host,
       tasks,
-      clusterConfig: (attachment) => clusterConfigOf(cluster.coordinatorStore, cluster.podStore, attachment),
+      clusterConfig: (attachment, o) => clusterConfigOf(cluster, attachment, o),
     }),
     createPassthruPlugin(),
   ];

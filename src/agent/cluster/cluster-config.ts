@@ -1,7 +1,15 @@
 import { annotations, type SpiderCoordinator } from "#api";
-import { type Attachment, CniError, cniCodes } from "#cni";
-import { keyOf, type Pod, type Store } from "#kube";
+import type { Signal } from "#base";
+import { type Attachment, CniError, cniCodes, type PodRef } from "#cni";
+import { isPodUid, type KubeClient, keyOf, type Pod, pods, type Store } from "#kube";
 import type { ClusterConfig } from "#plugins";
+
+interface ClusterConfigSources {
+  readonly coordinatorStore: Store<SpiderCoordinator>;
+  /** The Pods of this node. */
+  readonly podStore: Store<Pod>;
+  readonly client: Pick<KubeClient, "get">;
+}
 
 /**
  * The coordinator's cluster-wide settings as they are for one Pod: those of the first SpiderCoordinator by name. A Pod's
@@ -10,20 +18,28 @@ import type { ClusterConfig } from "#plugins";
  * @throws CniError 11 while the cluster's ranges are not known: a Pod that started without them could not reach Services
  */
 export async function clusterConfigOf(
-  coordinators: Store<SpiderCoordinator>,
-  pods: Store<Pod>,
-  { pod: ref }: Attachment,
+  sources: ClusterConfigSources,
+  { pod: ref }: Pick<Attachment, "pod">,
+  o: Signal,
 ): Promise<ClusterConfig> {
-  const [first] = coordinators.list().toSorted((a, b) => (a.metadata.name < b.metadata.name ? -1 : 1));
+  const [first] = sources.coordinatorStore.list().toSorted((a, b) => (a.metadata.name < b.metadata.name ? -1 : 1));
   if (first === undefined) {
     throw unknownYet("there is no SpiderCoordinator", {
       fix: "see whether spiderpool-controller runs, which creates it; or set mode: disable in the coordinator plugin",
     });
   }
   const shared = sharedBy(first);
-  const pod = ref && pods.get(keyOf(ref));
+  const pod = ref && (await podOf(sources, ref, o));
   const nic = pod?.metadata.annotations?.[annotations.defaultRouteNic];
   return nic === undefined ? shared : { ...shared, podDefaultRouteNIC: nic };
+}
+
+/** The very Pod: a watch that lags shows none yet, or the one that had its name before, with other annotations. */
+async function podOf({ podStore, client }: ClusterConfigSources, ref: PodRef, o: Signal): Promise<Pod | undefined> {
+  const seen = podStore.get(keyOf(ref));
+  if (seen !== undefined && isPodUid(seen, ref.uid)) return seen;
+  const asked = await client.get(pods, { namespace: ref.namespace, name: ref.name }, o);
+  return asked !== undefined && isPodUid(asked, ref.uid) ? asked : undefined;
 }
 
 /** Made once for each state of a SpiderCoordinator: the plugin decodes it once, too. */

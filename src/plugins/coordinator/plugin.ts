@@ -147,7 +147,9 @@ class CoordinatorPlugin implements Plugin<CoordinatorConfig> {
     const { containerId, ifName, netns } = attachment;
     if (ifName === c.firstNic) return this.#removePair(hostVethName(containerId));
     if (netns === "" || readNetnsId(netns) === undefined) return;
-    this.#removeLater(c, attachment, await this.#settings(c, attachment, options).catch(() => settingsOf(c, {})));
+    // What is removed does not hang on the Pod's annotations, and the API may not know the Pod any more.
+    const settings = this.#settings(c, { ...attachment, pod: undefined }, options);
+    this.#removeLater(c, attachment, await settings.catch(() => settingsOf(c, {})));
   }
 
   get #marks(): ReplyMarks {
