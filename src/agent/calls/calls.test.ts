@@ -139,6 +139,15 @@ describe("ADD", () => {
     assert.match(msg, /"tuning" does not know the cniVersion/);
   });
 
+  it("runs a foreign plugin that was replaced by one that knows the version, without a new agent", async () => {
+    withNetworks("foreign");
+    let supportedVersions = ["0.4.0"];
+    const exec: CallContext["exec"] = async () => ended({ cniVersion: "1.0.0", supportedVersions });
+    await fail("ADD", { context: { exec, signal: never } });
+    supportedVersions = ["0.4.0", "1.0.0"];
+    await succeed("ADD", { context: { exec, signal: never } });
+  });
+
   it("keeps the record for the runtime's DEL where a foreign plugin's ADD could not be undone", async () => {
     withNetworks("foreign");
     const exec: CallContext["exec"] = async ({ env }) => {

@@ -92,8 +92,15 @@ export class ForeignPlugins {
 
   /** Throws CniError 7 if there is no such plugin, and CniError 1 if the plugin says that it does not know the version. */
   async verify(type: string, cniVersion: string, host: Host): Promise<void> {
-    const versions = await this.#versionsOf(type, cniVersion, host);
-    if (versions.length === 0 || versions.includes(cniVersion)) return;
+    const key = [type, ...host.path].join(":");
+    const knows = (all: readonly string[]) => all.length === 0 || all.includes(cniVersion);
+    const known = this.#versions.get(key);
+    // Nothing is refused by what is remembered: a newer plugin may be there since.
+    if (known !== undefined && knows(known)) return;
+    const versions = await versionsOf(type, cniVersion, host);
+    if (this.#versions.size >= knownMax) this.#versions.clear();
+    this.#versions.set(key, versions);
+    if (knows(versions)) return;
     throw new CniError(
       cniCodes.incompatibleVersion,
       `plugin ${JSON.stringify(type)} does not know the cniVersion of the configuration`,
@@ -107,26 +114,20 @@ export class ForeignPlugins {
       },
     );
   }
+}
 
-  /** The versions of a plugin; empty if the plugin does not say. */
-  async #versionsOf(type: string, cniVersion: string, { exec, path }: Host): Promise<readonly string[]> {
-    const key = [type, ...path].join(":");
-    const known = this.#versions.get(key);
-    if (known !== undefined) return known;
-    const none = { containerId: "", netns: "", ifName: "", netnsOverride: false };
-    const output = await exec({
-      path: path.join(":"),
-      argv0: type,
-      env: { ...encodeEnv({ ...none, verb: "STATUS", path }, []), CNI_COMMAND: "VERSION" },
-      stdin: Buffer.from(formatJson({ cniVersion })),
-      timeoutMs: probeMsMax,
-    });
-    refuseMissing(output, type, path);
-    const versions = supportedVersionsOf(output);
-    if (this.#versions.size >= knownMax) this.#versions.clear();
-    this.#versions.set(key, versions);
-    return versions;
-  }
+/** The versions of a plugin; empty if the plugin does not say. */
+async function versionsOf(type: string, cniVersion: string, { exec, path }: Host): Promise<readonly string[]> {
+  const none = { containerId: "", netns: "", ifName: "", netnsOverride: false };
+  const output = await exec({
+    path: path.join(":"),
+    argv0: type,
+    env: { ...encodeEnv({ ...none, verb: "STATUS", path }, []), CNI_COMMAND: "VERSION" },
+    stdin: Buffer.from(formatJson({ cniVersion })),
+    timeoutMs: probeMsMax,
+  });
+  refuseMissing(output, type, path);
+  return supportedVersionsOf(output);
 }
 
 function supportedVersionsOf({ exitCode, stdout }: PluginOutput): readonly string[] {
