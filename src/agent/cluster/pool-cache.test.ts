@@ -98,6 +98,21 @@ describe("PoolCache", () => {
     assert.equal(lists() - before, 1);
   });
 
+  it("keeps what a watch that is back tells while the older list is still on its way", async () => {
+    await now();
+    api.fake.deafenWatches();
+    await api.clock.advance(76_000);
+    const isList = ({ path }: { readonly path: string }) => /spiderippools\?(?!.*watch=)/.test(path);
+    api.fake.fail(isList, { kind: "late-answer", ms: 5_000 });
+    const listing = cache.now({ signal: api.signal });
+    await api.clock.advance(2_000);
+    put("a", "10.6.0.5");
+    put("b", "10.6.1.1");
+    await api.clock.advance(10_000);
+    await listing;
+    assert.deepEqual((await now()).pools, { a: "10.6.0.5", b: "10.6.1.1" });
+  });
+
   it("lets a call go that cannot wait any longer", async () => {
     await now();
     api.fake.faults = () => ({ kind: "hang" });

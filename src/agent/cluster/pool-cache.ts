@@ -1,7 +1,7 @@
 import { type SpiderIPPool, spiderIPPools } from "#api";
 import { abortable, type Clock, formatError, type Logger, never, type Signal } from "#base";
 import { type PoolView, poolView } from "#ipam";
-import { type KubeClient, type KubeObject, metadataOf, retry, type Store } from "#kube";
+import { isEarlier, type KubeClient, type KubeObject, metadataOf, retry, type Store } from "#kube";
 
 /**
  * If the watch of the pools was silent for longer, they are listed. It is a little longer than the time between the server's
@@ -88,12 +88,17 @@ export class PoolCache {
     const { client, clock, metadata } = this.#options;
     metadata.doubt();
     const startMs = clock.monotonicMs();
+    // The watch may be back before the list has ended, with newer pools than that has.
+    const before = new Map(this.#versions);
     const names = new Set<string>();
     for await (const pool of client.listAll(metadataOf(spiderIPPools), { signal })) {
-      names.add(pool.metadata.name);
-      this.#follow(pool.metadata.name, pool, { signal });
+      const { name, resourceVersion = "" } = pool.metadata;
+      names.add(name);
+      if (!isEarlier(resourceVersion, this.#versions.get(name)?.at)) this.#follow(name, pool, { signal });
     }
-    for (const name of this.#versions.keys()) if (!names.has(name)) this.#forget(name);
+    for (const [name, known] of before) {
+      if (!names.has(name) && this.#versions.get(name) === known) this.#forget(name);
+    }
     this.#listedAtMs = startMs;
   }
 
