@@ -21,32 +21,35 @@ export function wantedVeths(specs: readonly VethSpec[]): readonly WantedVeth[] {
   return specs.map((spec) => ({ ...spec, mac: spec.mac ?? randomMac(), peerMac: spec.peer.mac ?? randomMac() }));
 }
 
-/** Two requests for each pair: one makes it, one reads it. */
+/** The requests that make the pairs. */
 export function vethRequests(wanted: readonly WantedVeth[]): readonly Request[] {
-  return wanted.flatMap((spec): Request[] => [
-    {
-      type: types.newLink,
-      flags: createFlags,
-      body: encodeVeth(spec),
-      attempted: () => `create veth ${spec.name}`,
-    },
-    {
-      type: types.getLink,
-      flags: 0,
-      body: encodeGetLink(spec.name),
-      attempted: () => `find link ${spec.name}`,
-      asks: true,
-    },
-  ]);
+  return wanted.map((spec) => ({
+    type: types.newLink,
+    flags: createFlags,
+    body: encodeVeth(spec),
+    attempted: () => `create veth ${spec.name}`,
+  }));
 }
 
-/** The pairs that were made, read from the replies to `vethRequests`. */
-export function madeVeths(wanted: readonly WantedVeth[], replies: readonly Reply[]): readonly MadeVeth[] {
-  return wanted.flatMap((spec, at) => {
-    const body = replies[2 * at]?.error === undefined ? replies[2 * at + 1]?.bodies[0] : undefined;
-    if (body === undefined) return [];
-    const { index, peerIndex = 0 } = decodeLink(body);
-    const peer = { name: spec.peer.name, index: peerIndex, mac: spec.peerMac };
-    return [{ spec, pair: { name: spec.name, index, mac: spec.mac, peer } }];
-  });
+/**
+ * The request that reads a pair that was just made, in the namespace of its peer. It asks for the peer, which is down: asked for an
+ * end that is up and has no carrier yet, the kernel waits until no processor sends by it, with a busy one for up to 40 ms.
+ */
+export function peerRequest({ peer }: VethSpec): Request {
+  return {
+    type: types.getLink,
+    flags: 0,
+    body: encodeGetLink(peer.name),
+    attempted: () => `find link ${peer.name}`,
+    asks: true,
+  };
+}
+
+/** The pair, read from the reply to `peerRequest`; undefined if the kernel refused it. */
+export function madeVeth(spec: WantedVeth, reply: Reply | undefined): MadeVeth | undefined {
+  const body = reply?.bodies[0];
+  if (body === undefined) return undefined;
+  const { index, peerIndex = 0 } = decodeLink(body);
+  const peer = { name: spec.peer.name, index, mac: spec.peerMac };
+  return { spec, pair: { name: spec.name, index: peerIndex, mac: spec.mac, peer } };
 }
