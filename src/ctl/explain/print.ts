@@ -10,14 +10,9 @@ const errorsPage = "docs/reference/errors.md";
 /** A diagnosis as people read it: the cause, the NICs with their pools, what to do. Ends in a newline. */
 export function formatDiagnosis({ pod, state, node, verdict, cause, nics, fixes, notes }: Diagnosis): string {
   const about = `Pod ${pod}${node === undefined ? "" : ` on ${node}`} (${state})`;
-  const first = cause === undefined ? `${about} ${verdicts[verdict]}` : cause.sentence;
+  const told = cause?.seenAt === undefined ? "" : `, told by its node at ${formatTime(cause.seenAt)}`;
   const lines = [
-    first,
-    ...(cause === undefined
-      ? []
-      : [
-          `  ${about}: ${cause.code}${cause.seenAt === undefined ? "" : `, told by its node at ${formatTime(cause.seenAt)}`}`,
-        ]),
+    ...(cause === undefined ? [`${about} ${verdicts[verdict]}`] : [cause.sentence, `  ${about}: ${cause.code}${told}`]),
     ...notes.map((note) => `  ${note}`),
     ...nics.flatMap((nic) => ["", ...nicLines(nic)]),
   ];

@@ -18,8 +18,10 @@ interface IpSelection {
   readonly pod?: string | undefined;
 }
 
-/** Prints the claims that are selected, by address. The exit status is 1 if an address that was named is free, or a
- * pool or node that was named does not exist and nothing is found. */
+/**
+ * Prints the claims that are selected, by address. The exit status is 1 if an address that was named is free, or a pool or node
+ * that was named does not exist and nothing is found.
+ */
 export async function showIps(selection: IpSelection, { io, cluster, output }: Context): Promise<number> {
   const holder = selection.pod === undefined ? undefined : parsePodName(selection.pod, cluster.namespace);
   const { found, free } = await selectClaims(selection, holder, cluster, io.signal);
@@ -59,6 +61,7 @@ function whichOf({ addresses, pool, node }: IpSelection, holder: PodName | undef
   return parts.length === 0 ? "" : ` ${parts.join(", ")}`;
 }
 
+/** The claims that fit, by address, and those of the named addresses that nobody has. */
 async function selectClaims(
   { addresses, pool, node }: IpSelection,
   holder: PodName | undefined,
@@ -71,17 +74,16 @@ async function selectClaims(
     (holder === undefined || (spec.podNamespace === holder.namespace && spec.podName === holder.name));
   const found: Claim[] = [];
   const free: string[] = [];
-  if (addresses.length > 0) {
-    for (const address of addresses) {
-      const ip = parseAddress(address);
-      const object = await client.get(spiderIPAddresses, { name: claimName(ip) }, { signal });
-      const claim = object && claimOf(object);
-      if (claim === undefined) free.push(formatIp(ip));
-      else if (isWanted(claim)) found.push(claim);
-    }
-  } else {
-    const labels = [...(pool === undefined ? [] : [`pool=${labelValue(pool)}`])];
-    if (node !== undefined) labels.push(`node=${labelValue(node)}`);
+  for (const ip of addresses.map(parseAddress)) {
+    const object = await client.get(spiderIPAddresses, { name: claimName(ip) }, { signal });
+    const claim = object && claimOf(object);
+    if (claim === undefined) free.push(formatIp(ip));
+    else if (isWanted(claim)) found.push(claim);
+  }
+  if (addresses.length === 0) {
+    const labels = Object.entries({ pool, node }).flatMap(([key, value]) =>
+      value === undefined ? [] : [`${key}=${labelValue(value)}`],
+    );
     const o = { signal, ...(labels.length > 0 && { labelSelector: labels.join(",") }) };
     for await (const object of client.listAll(spiderIPAddresses, o)) {
       const claim = claimOf(object);

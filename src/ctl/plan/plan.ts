@@ -1,3 +1,4 @@
+import type { SpiderIPPool } from "#api";
 import { formatIp } from "#ip";
 import { isPodAlive, keyOf, type Pod } from "#kube";
 import { type Claim, isHeld } from "#ledger";
@@ -126,20 +127,27 @@ function poolChanges(before: World, after: World, { pools: touched }: Admitted):
     const [old, now] = [before.pools.get(pool), after.pools.get(pool)];
     const [was, is] = [old && before.counts(pool), now && after.counts(pool)];
     const isSame = was?.total === is?.total && was?.used === is?.used && was?.free === is?.free;
-    const isTerminating = now?.metadata.deletionTimestamp !== undefined;
-    if (isSame && !touched.has(pool) && isTerminating === (old?.metadata.deletionTimestamp !== undefined)) return [];
-    const change =
-      now === undefined
-        ? "deleted"
-        : old === undefined
-          ? "made"
-          : isTerminating
-            ? "deleting"
-            : was?.total === is?.total && !touched.has(pool)
-              ? "used"
-              : "changed";
-    const isDry =
-      now !== undefined && !isTerminating && applicationOf(now) === undefined && is?.free === 0n && was?.free !== 0n;
-    return [{ pool, change, ...(was && { before: was }), ...(is && { after: is }), dry: isDry }];
+    if (isSame && !touched.has(pool) && isTerminating(now) === isTerminating(old)) return [];
+    const isShared = now !== undefined && !isTerminating(now) && applicationOf(now) === undefined;
+    const isDry = isShared && is?.free === 0n && was?.free !== 0n;
+    const isEdited = touched.has(pool) || was?.total !== is?.total;
+    return [
+      { pool, change: changeOf(old, now, isEdited), ...(was && { before: was }), ...(is && { after: is }), dry: isDry },
+    ];
   });
+}
+
+function changeOf(
+  old: SpiderIPPool | undefined,
+  now: SpiderIPPool | undefined,
+  isEdited: boolean,
+): PoolChange["change"] {
+  if (now === undefined) return "deleted";
+  if (old === undefined) return "made";
+  if (isTerminating(now)) return "deleting";
+  return isEdited ? "changed" : "used";
+}
+
+function isTerminating(pool: SpiderIPPool | undefined): boolean {
+  return pool?.metadata.deletionTimestamp !== undefined;
 }
