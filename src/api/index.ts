@@ -50,6 +50,7 @@ export { reservedIpRules, validateReservedIp } from "./reservedip/rules.ts";
 export { type SpiderReservedIP, spiderReservedIPs } from "./reservedip/types.ts";
 export { AddressIndex, filtered, type Neighbours } from "./rules/address-index.ts";
 export { effectiveSet, familyOf, warnOfAddresses } from "./rules/addresses.ts";
+export { deletionRefusal, isDeletionGuarded } from "./rules/deletion.ts";
 export { trySetOf } from "./rules/elements.ts";
 export { causeReasons, formatReason, formatViolation, type Violation } from "./rules/violation.ts";
 export type { LabelSelector } from "./schema/fields.ts";

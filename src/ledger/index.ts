@@ -22,6 +22,7 @@ export {
   isShrinkHold,
   partsOf,
   shrinkHoldReason,
+  userOf,
 } from "./claims/claim.ts";
 export { closureOf, setClosure } from "./claims/closure.ts";
 export { readOwner, virtualMachines } from "./claims/owner.ts";

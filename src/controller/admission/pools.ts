@@ -3,7 +3,9 @@ import {
   annotations,
   defaultPool,
   defaultSubnet,
+  deletionRefusal,
   isAutoPool,
+  isDeletionGuarded,
   isLost,
   isPoolRefusedByCel,
   isSubnetRefusedByCel,
@@ -19,7 +21,7 @@ import {
   warnOfAddresses,
 } from "#api";
 import type { Signal } from "#base";
-import type { KubeObject } from "#kube";
+import { userOf } from "#ledger";
 import type { Deps } from "../deps.ts";
 import { subnetOf } from "../pools/defaults.ts";
 import { countHolders, readClaims } from "../pools/read-claims.ts";
@@ -56,9 +58,8 @@ export function poolAdmission(
     isRefusedByCel: isPoolRefusedByCel,
     warn: ({ spec }) => warnOfAddresses(spec),
     refuseDeletion: async (pool, o) => {
-      if (!isGuarded(deps, pool)) return undefined;
-      const allocated = await countHolders(client, pool, o);
-      return allocated === 0 ? undefined : `cannot delete an IPPool with allocated IPs(${allocated})`;
+      if (!isDeletionGuarded(pool, settings)) return undefined;
+      return deletionRefusal("IPPool", await countHolders(client, pool, o));
     },
   };
 }
@@ -76,11 +77,10 @@ export function subnetAdmission(
     },
     isRefusedByCel: isSubnetRefusedByCel,
     warn: ({ spec }) => warnOfAddresses(spec),
-    refuseDeletion: (subnet) => {
-      const { allocatedIPCount = 0 } = subnet.status ?? {};
-      if (!isGuarded(deps, subnet) || allocatedIPCount === 0) return undefined;
-      return `cannot delete an Subnet with allocated IPs(${allocatedIPCount})`;
-    },
+    refuseDeletion: (subnet) =>
+      isDeletionGuarded(subnet, deps.settings)
+        ? deletionRefusal("Subnet", subnet.status?.allocatedIPCount ?? 0)
+        : undefined,
   };
 }
 
@@ -98,11 +98,6 @@ function closedWhileLost(
   };
 }
 
-/** Deleting a terminating object again is always allowed: the controller does so with the pools of a deleted subnet. */
-function isGuarded({ settings }: PoolAdmissionDeps, { metadata }: KubeObject): boolean {
-  return settings.enableValidatingResourcesDeletedWebhook && metadata.deletionTimestamp === undefined;
-}
-
 /** Some users of addresses that the update removes, read from the claims themselves. */
 async function usersOfRemoved(
   { client }: PoolAdmissionDeps,
@@ -111,10 +106,9 @@ async function usersOfRemoved(
   o: Signal,
 ): Promise<NonNullable<PoolContext["inUse"]>> {
   const users: NonNullable<PoolContext["inUse"]>[number][] = [];
-  for await (const { ip, spec } of readClaims(client, removedAddresses(old, next), o)) {
-    // No Pod has an address that is on hold or in quarantine: its pool may lose it.
-    if (spec.purpose === "Hold" || spec.purpose === "Quarantine") continue;
-    users.push({ ip, pod: spec.podName === undefined ? spec.purpose : `${spec.podNamespace}/${spec.podName}` });
+  for await (const claim of readClaims(client, removedAddresses(old, next), o)) {
+    const user = userOf(claim);
+    if (user !== undefined) users.push(user);
     if (users.length >= namedUsersMax) break;
   }
   return users;

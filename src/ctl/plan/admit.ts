@@ -1,36 +1,18 @@
 import {
-  AddressIndex,
   apiGroup,
   apiVersion,
-  defaultMultusConfig,
-  defaultPool,
-  defaultReservedIp,
-  defaultSubnet,
   formatViolation,
   networkAttachmentDefinitions,
-  networkNameOf,
-  removedAddresses,
   renderNetwork,
-  type SpiderIPPool,
   type SpiderMultusConfig,
-  type SpiderReservedIP,
-  type SpiderSubnet,
-  type Submitted,
   spiderMultusConfigs,
-  subnetNameOf,
-  type Violation,
-  validateMultusConfig,
-  validatePool,
-  validateReservedIp,
-  validateSubnet,
 } from "#api";
-import { compareIp } from "#ip";
 import type { WorkloadObject } from "#ipam";
 import { apiVersionOf, type KubeObject, keyOf, type ObjectMeta, type OwnerReference, type Pod } from "#kube";
-import { isHeld } from "#ledger";
 import type { Manifest } from "../manifests.ts";
 import { templateIn } from "../pod-template.ts";
 import { violationsOfKind } from "../schema/kinds.ts";
+import { Judge, type Judged } from "./judge.ts";
 import { applied } from "./merge.ts";
 import { type Change, kindOf, type StoredWorkload } from "./state.ts";
 import { type World, workloadKey } from "./world.ts";
@@ -79,41 +61,35 @@ class Admission implements Admitted {
   readonly ignored: string[] = [];
   readonly undone: string[] = [];
   readonly #world: World;
-  /** The world's pools and subnets by their addresses. */
-  readonly #poolIndex: AddressIndex<SpiderIPPool>;
-  readonly #subnetIndex: AddressIndex<SpiderSubnet>;
+  readonly #judge: Judge;
   readonly #namespace: string;
 
   constructor(world: World, namespace: string) {
     this.#world = world;
-    this.#poolIndex = AddressIndex.of(world.pools.values());
-    this.#subnetIndex = AddressIndex.of(world.subnets.values());
+    this.#judge = new Judge(world);
     this.#namespace = namespace;
   }
 
   apply(manifest: Manifest): void {
-    const { pools, subnets, reservations, namespaces, nodes, pods, workloads } = this.#world;
+    const { pools, subnets, reservations, namespaces, nodes, nads } = this.#world;
+    const judge = this.#judge;
     const { name } = manifest.metadata;
     if (name === undefined) throw new TypeError(`a manifest of a change has a name: ${manifest.kind} has none`);
     switch (`${manifest.apiVersion} ${manifest.kind}`) {
       case `${ours} SpiderIPPool`:
-        if (this.#put(manifest, pools, (pool, old) => this.#judgePool(pool, old), this.#poolIndex))
-          this.pools.add(name);
+        if (this.#put(manifest, pools, (pool, old) => judge.pool(pool, old), judge.pools)) this.pools.add(name);
         return;
       case `${ours} SpiderSubnet`:
-        this.#put(manifest, subnets, (subnet, old) => this.#judgeSubnet(subnet, old), this.#subnetIndex);
+        this.#put(manifest, subnets, (subnet, old) => judge.subnet(subnet, old), judge.subnets);
         return;
       case `${ours} SpiderReservedIP`:
-        this.#put(manifest, reservations, (reserved, old) => {
-          const object = defaultReservedIp(reserved) as SpiderReservedIP;
-          return { object, violations: validateReservedIp(object, { old, families: this.#settings }) };
-        });
+        this.#put(manifest, reservations, (reserved, old) => judge.reservation(reserved, old));
         return;
       case `${ours} SpiderMultusConfig`:
         this.#putMultusConfig(this.#placed(manifest));
         return;
       case network:
-        this.#put(this.#placed(manifest), this.#world.nads);
+        this.#put(this.#placed(manifest), nads);
         return;
       case "v1 Namespace":
         this.#put(labelled(manifest), namespaces);
@@ -121,16 +97,9 @@ class Admission implements Admitted {
       case "v1 Node":
         this.#put(manifest, nodes);
         return;
-      case "v1 Pod": {
-        const key = this.#keyOf(manifest);
-        if (pods.has(key)) {
-          this.#put(this.#placed(manifest), pods);
-          return;
-        }
-        this.workloads.set(`Pod/${key}`, undefined);
-        workloads.set(`Pod/${key}`, { ...this.#new(this.#placed(manifest)), apiVersion: "v1", kind: "Pod" });
+      case "v1 Pod":
+        this.#putPod(this.#placed(manifest));
         return;
-      }
       default:
         this.#putWorkload(manifest);
     }
@@ -138,13 +107,14 @@ class Admission implements Admitted {
 
   delete(manifest: Manifest): void {
     const { pools, subnets, reservations, pods } = this.#world;
+    const judge = this.#judge;
     const { name = "" } = manifest.metadata;
     switch (`${manifest.apiVersion} ${manifest.kind}`) {
       case `${ours} SpiderIPPool`:
-        this.#deletePool(name, pools.get(name));
+        if (this.#terminate(manifest, pools, judge.pools, (pool) => judge.keepsPool(pool))) this.pools.add(name);
         return;
       case `${ours} SpiderSubnet`:
-        this.#deleteSubnet(name, subnets.get(name));
+        this.#terminate(manifest, subnets, judge.subnets, (subnet) => judge.keepsSubnet(subnet));
         return;
       case `${ours} SpiderReservedIP`:
         reservations.delete(name);
@@ -160,26 +130,16 @@ class Admission implements Admitted {
         if (pod !== undefined) this.#world.end(pod, "the Pod is deleted");
         return;
       }
-      default: {
-        const key = this.#workloadKeyOf(manifest);
-        const old = key === undefined ? undefined : this.#world.workloads.get(key);
-        if (key === undefined) this.ignored.push(this.#said(manifest));
-        if (key === undefined || old === undefined) return;
-        this.#world.workloads.delete(key);
-        this.workloads.set(key, old);
-      }
+      default:
+        this.#deleteWorkload(manifest);
     }
   }
 
-  get #settings() {
-    return this.#world.installation.settings;
-  }
-
-  /** Judges the new object, and stores it if nothing is wrong. Returns whether it is stored. */
+  /** Judges the new object, and stores it, in the index, too, if nothing is wrong. Returns whether it is stored. */
   #put<T extends KubeObject>(
     manifest: Manifest,
     into: Map<string, T>,
-    judge?: (object: T, old: T | undefined) => { readonly object: T; readonly violations: readonly Violation[] },
+    judge: (object: T, old: T | undefined) => Judged<T> = (object) => ({ object, violations: [] }),
     index?: { put(object: T): void },
   ): boolean {
     const key = keyOf({ name: "", ...manifest.metadata });
@@ -190,56 +150,59 @@ class Admission implements Admitted {
       this.#refuse(manifest, bySchema.map(({ field, message }) => `${field}: ${message}`).join("; "));
       return false;
     }
-    const { object, violations } = judge?.(sent, old) ?? { object: sent, violations: [] };
-    if (violations.length === 0) {
-      const generation = (old?.metadata.generation ?? 0) + 1;
-      const stored = { ...object, metadata: { ...object.metadata, generation } };
-      into.set(key, stored);
-      index?.put(stored);
-      this.#world.changed();
-      return true;
+    const { object, violations } = judge(sent, old);
+    if (violations.length > 0) {
+      this.#refuse(manifest, violations.map(formatViolation).join("; "));
+      return false;
     }
-    this.#refuse(manifest, violations.map(formatViolation).join("; "));
-    return false;
+    const generation = (old?.metadata.generation ?? 0) + 1;
+    const stored = { ...object, metadata: { ...object.metadata, generation } };
+    into.set(key, stored);
+    index?.put(stored);
+    this.#world.changed();
+    return true;
   }
 
-  #judgePool(sent: SpiderIPPool, old: SpiderIPPool | undefined) {
-    const { subnets, claims } = this.#world;
-    const { enableSpiderSubnet } = this.#settings;
-    const object = defaultPool(sent, enableSpiderSubnet ? this.#subnetIndex : undefined);
-    const owner = subnetNameOf(object);
-    const removed = old && removedAddresses(old, object);
-    const inUse = [...(removed?.isEmpty === false ? claims.values() : [])]
-      .filter(
-        (claim) => removed?.contains(claim.ip) && claim.spec.purpose !== "Hold" && claim.spec.purpose !== "Quarantine",
-      )
-      .toSorted((a, b) => compareIp(a.ip, b.ip))
-      .map(({ ip, spec }) => ({
-        ip,
-        pod: spec.podName === undefined ? spec.purpose : `${spec.podNamespace}/${spec.podName}`,
-      }));
-    const subnet = owner === undefined ? undefined : subnets.get(owner);
-    const context = { old, others: this.#poolIndex, subnet, inUse, families: this.#settings };
-    return { object, violations: validatePool(object, context) };
+  /** Lets a pool or subnet begin to go, unless a rule keeps it. Returns whether it does. */
+  #terminate<T extends KubeObject>(
+    manifest: Manifest,
+    from: Map<string, T>,
+    index: { put(object: T): void },
+    keeps: (object: T) => string | undefined,
+  ): boolean {
+    const { name = "" } = manifest.metadata;
+    const old = from.get(name);
+    if (old === undefined || old.metadata.deletionTimestamp !== undefined) return false;
+    const why = keeps(old);
+    if (why !== undefined) {
+      this.#refuse(manifest, why);
+      return false;
+    }
+    const going = { ...old, metadata: { ...old.metadata, deletionTimestamp: clock } };
+    from.set(name, going);
+    index.put(going);
+    this.#world.changed();
+    return true;
   }
 
-  #judgeSubnet(sent: SpiderSubnet, old: SpiderSubnet | undefined) {
-    const object = defaultSubnet(sent as Submitted<SpiderSubnet>) as SpiderSubnet;
-    const context = { old, others: this.#subnetIndex, pools: this.#poolIndex, families: this.#settings };
-    return { object, violations: validateSubnet(object, context) };
+  /** A new bare Pod is a workload until it is started. */
+  #putPod(manifest: Manifest): void {
+    const { pods, workloads } = this.#world;
+    const key = this.#keyOf(manifest);
+    if (pods.has(key)) {
+      this.#put(manifest, pods);
+      return;
+    }
+    this.workloads.set(`Pod/${key}`, undefined);
+    workloads.set(`Pod/${key}`, { ...this.#new(manifest), apiVersion: "v1", kind: "Pod" });
   }
 
   /** A SpiderMultusConfig counts by the network that the controller makes of it. */
   #putMultusConfig(manifest: Manifest): void {
     const { nads } = this.#world;
     const configs = new Map<string, SpiderMultusConfig>();
-    const isTaken = this.#put(manifest, configs, (sent, old) => {
-      const object = defaultMultusConfig(sent, old);
-      const { namespace = "", name } = object.metadata;
-      const there = nads.get(keyOf({ namespace, name: networkNameOf(object) ?? name }));
-      return { object, violations: validateMultusConfig(object, { old, network: there }) };
-    });
-    const config = isTaken ? configs.get(this.#keyOf(manifest)) : undefined;
+    this.#put(manifest, configs, (sent, old) => this.#judge.multusConfig(sent, old));
+    const [config] = configs.values();
     if (config === undefined) return;
     const made = renderNetwork(config);
     const metadata = { uid: this.#world.newUid(), resourceVersion: "", ...made.metadata };
@@ -285,33 +248,17 @@ class Admission implements Admitted {
     if (!this.workloads.has(key)) this.workloads.set(key, old);
   }
 
-  #deletePool(name: string, pool: SpiderIPPool | undefined): void {
-    if (pool === undefined || pool.metadata.deletionTimestamp !== undefined) return;
-    const holders = this.#world
-      .claimsOf(pool)
-      .filter((claim) => isHeld(claim) && claim.spec.poolUID === pool.metadata.uid);
-    if (this.#settings.enableValidatingResourcesDeletedWebhook && holders.length > 0) {
-      const why = `cannot delete an IPPool with allocated IPs(${holders.length})`;
-      this.refused.push({ object: `spiderippool/${name}`, why });
+  #deleteWorkload(manifest: Manifest): void {
+    const { workloads } = this.#world;
+    const key = this.#workloadKeyOf(manifest);
+    if (key === undefined) {
+      this.ignored.push(this.#said(manifest));
       return;
     }
-    this.pools.add(name);
-    this.#world.pools.set(name, terminating(pool));
-    this.#poolIndex.put(terminating(pool));
-    this.#world.changed();
-  }
-
-  #deleteSubnet(name: string, subnet: SpiderSubnet | undefined): void {
-    if (subnet === undefined || subnet.metadata.deletionTimestamp !== undefined) return;
-    const { allocatedIPCount: count = 0 } = subnet.status ?? {};
-    if (this.#settings.enableValidatingResourcesDeletedWebhook && count > 0) {
-      const why = `cannot delete an Subnet with allocated IPs(${count})`;
-      this.refused.push({ object: `spidersubnet/${name}`, why });
-      return;
-    }
-    this.#world.subnets.set(name, terminating(subnet));
-    this.#subnetIndex.put(terminating(subnet));
-    this.#world.changed();
+    const old = workloads.get(key);
+    if (old === undefined) return;
+    workloads.delete(key);
+    this.workloads.set(key, old);
   }
 
   #refuse({ kind = "", metadata }: Manifest, why: string): void {
@@ -352,10 +299,6 @@ class Admission implements Admitted {
 function labelled(manifest: Manifest): Manifest {
   const { name = "", labels } = manifest.metadata;
   return { ...manifest, metadata: { ...manifest.metadata, labels: { ...labels, [namespaceNameLabel]: name } } };
-}
-
-function terminating<T extends KubeObject>(object: T): T {
-  return { ...object, metadata: { ...object.metadata, deletionTimestamp: clock } };
 }
 
 /** A new bare Pod among the workloads, as the Pod that it is to be. */

@@ -21,8 +21,8 @@ export function workloadKey({ kind, metadata }: Pick<StoredWorkload, "kind" | "m
 }
 
 /**
- * A simulated cluster. It starts as one that was read, and is changed only by the methods of this class. What follows from its
- * objects (decoded pools, free addresses) is computed on demand.
+ * A simulated cluster. It starts as one that was read. Admission changes its objects, and says so by `changed`; claims change by
+ * the methods of this class only. What follows from its objects (decoded pools, free addresses) is computed on demand.
  */
 export class World {
   readonly pools: Map<string, SpiderIPPool>;

@@ -56,6 +56,13 @@ export function isHeld({ spec }: Pick<Claim, "spec">): boolean {
   return spec.purpose === "Pod" || spec.purpose === "Sticky";
 }
 
+/** Who uses the claim's address, for a refusal to take it out of its pool; undefined if it is on hold or in quarantine. */
+export function userOf({ ip, spec }: Claim): { readonly ip: Ip; readonly pod: string } | undefined {
+  const { purpose, podNamespace, podName } = spec;
+  if (purpose === "Hold" || purpose === "Quarantine") return undefined;
+  return { ip, pod: podName === undefined ? purpose : `${podNamespace}/${podName}` };
+}
+
 /** True for a sticky claim that no sandbox has. */
 export function isDetached(claim: Claim): boolean {
   return isHeld(claim) && claim.spec.node === undefined;
