@@ -73,6 +73,8 @@ describe("decodeOvsConfig", () => {
       ["ofport_request", { ofport_request: 65_280 }],
       ["socket_file", { socket_file: "ssl:1.2.3.4:6640" }],
       ["interface_type", { interface_type: "internal" }],
+      ["interface_type", { interface_type: "vxlan" }],
+      ["interface_type", { interface_type: "dpdk" }],
       ["args.cni.mac", { args: { cni: { mac: "01:00:00:00:00:01" } } }],
       ["runtimeConfig.mac", { runtimeConfig: { mac: "nonsense" } }],
       ["args", { args: [] }],

@@ -164,11 +164,21 @@ export function ovsEndpointOf(raw: JsonObject): string | undefined {
   return decodeFields(raw).socketFile ?? readFlatFile(textAt(raw, "configuration_path"))?.socketFile;
 }
 
+/**
+ * Types of interfaces that are no device of the kernel, or another one than the Pod's veth (ovs-vswitchd.conf.db(5)). A port of one
+ * of them never comes into service, or leaves the Pod out; an ADD would wait for it until its deadline.
+ */
+const withoutVeth: ReadonlySet<string> = new Set([
+  ...["internal", "patch", "tap", "dpdk", "dpdkvhostuser", "dpdkvhostuserclient"],
+  ...["geneve", "gre", "ip6gre", "erspan", "ip6erspan", "vxlan", "lisp", "stt", "bareudp", "gtpu", "srv6"],
+]);
+
 /** The keys that configuration and flat file share. Throws CniError 7. */
 export function decodeFields(raw: JsonObject): OvsFields {
   const interfaceType = textAt(raw, "interface_type");
-  if (interfaceType === "internal" || interfaceType === "patch") {
-    const allowed = 'a type that has the Pod\'s veth for its device, as "system", which is the default';
+  if (interfaceType !== undefined && withoutVeth.has(interfaceType)) {
+    const allowed =
+      "a type that has the Pod's veth for its device: system, which is the default, afxdp or afxdp-nonpmd";
     throw invalid("interface_type", interfaceType, allowed);
   }
   const socketFile = textAt(raw, "socket_file");
