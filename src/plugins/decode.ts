@@ -1,5 +1,8 @@
+import { linkMtuMin } from "#api";
 import { isJsonObject, type JsonObject } from "#base";
 import { CniError, cniCodes } from "#cni";
+
+const linkMtuMax = 65_535;
 
 /** The error for a configuration value that cannot be used. `field` is its path from the configuration's top. */
 export function invalid(field: string, value: unknown, allowed: string, cause?: unknown): CniError {
@@ -19,6 +22,13 @@ export function integerAt(
   if (value === undefined || value === null) return undefined;
   if (typeof value === "number" && Number.isInteger(value) && value >= min && value <= max) return value;
   throw invalid(path, value, unquoted(value, `a whole number from ${min} to ${max}`));
+}
+
+/** The MTU of a link; undefined if it is absent or 0, which leave it to the kernel. */
+export function mtuAt(object: JsonObject): number | undefined {
+  const mtuBytes = integerAt(object, "mtu", { min: 0, max: linkMtuMax }) || undefined;
+  if (mtuBytes === undefined || mtuBytes >= linkMtuMin) return mtuBytes;
+  throw invalid("mtu", mtuBytes, `0 or a whole number from ${linkMtuMin} to ${linkMtuMax}`);
 }
 
 /** A text; undefined if it is absent, null or empty, which all mean "not given". */

@@ -256,11 +256,14 @@ describe("the views of a Pod", () => {
     assert.match(told().at(-1) ?? "", /10\.6\.0\.3/);
   });
 
-  it("tells once in five minutes of what the kernel refuses, though each try has a namespace of its own", async () => {
-    for (const netns of ["/run/netns/cni-1", "/run/netns/cni-2"]) {
+  it("tells once in five minutes of what the kernel refuses, though each try has a namespace and names of links of its own", async () => {
+    for (const [netns, veth] of [
+      ["/run/netns/cni-1", "veth1e32eb02"],
+      ["/run/netns/cni-2", "vethb7e92568"],
+    ] as const) {
       views.failed(
         { ...about, netns },
-        new SpiderError("LINK", `cannot create eth0 in ${netns}: Operation not supported`),
+        new SpiderError("LINK", `cannot create ${veth} in ${netns}: Operation not supported`),
       );
     }
     await api.clock.advance(1_000);

@@ -197,8 +197,9 @@ function causeOf(code: string, message: string, netns: string): string | undefin
   // How many addresses are in use, and how many in quarantine, changes while others try, too.
   if (code === "POOL_EXHAUSTED") return message.split(": all IP addresses used out", 1)[0];
   if (differentEachTry.has(code)) return code;
-  // Each try has a sandbox of its own.
-  return netns !== "" && message.includes(netns) ? message.replaceAll(netns, "") : undefined;
+  // Each try has a sandbox of its own, and names of links follow from it.
+  const same = (netns === "" ? message : message.replaceAll(netns, "")).replaceAll(/\bveth[0-9a-f]{8,11}\b/g, "");
+  return same === message ? undefined : same;
 }
 
 /** The reasons of Events by error code. For all other codes it is `NetworkFailed`. */

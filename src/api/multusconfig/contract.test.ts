@@ -79,6 +79,10 @@ const refused: readonly (readonly [string, SpiderMultusConfigSpec, Readonly<Reco
           ] as const,
       ),
       [`spec.${type}.mtu: Invalid value: -1: must be greater than or equal to 0`, spec({ mtu: -1 })] as const,
+      [
+        `spec.${type}.mtu: Invalid value: 60: must be 0 or at least 68, the smallest MTU of a link`,
+        spec({ mtu: 60 }),
+      ] as const,
     ];
   }),
   ...(["macvlan", "ipvlan", "vlan"] as const).flatMap((type) => {

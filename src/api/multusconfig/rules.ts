@@ -1,7 +1,7 @@
 import { isDeepStrictEqual } from "node:util";
 import { isJsonObject } from "#base";
 import { annotations } from "../annotations.ts";
-import { checkCoordinatorBlock } from "../coordinator/rules.ts";
+import { checkCoordinatorBlock, linkMtuMin } from "../coordinator/rules.ts";
 import { ignoredKeysOfNetwork, tellIgnoredKeys } from "../network/ignored-keys.ts";
 import type { NetworkAttachmentDefinition } from "../network/types.ts";
 import { checkRules, type Rule } from "../rules/rule.ts";
@@ -145,11 +145,13 @@ export const multusConfigRules: readonly Rule<MultusConfigCase>[] = [
   {
     id: "mtu-range",
     field: "spec.*.mtu",
-    message: "mtu is not negative",
+    message: "mtu is 0, which leaves it, or one that a link can have: 68 or more",
     check: ({ spec }) =>
-      Object.entries(pathOf(spec, "mtu")).flatMap(([field, mtu = 0]) =>
-        mtu >= 0 ? [] : [invalid(field, mtu, "must be greater than or equal to 0")],
-      ),
+      Object.entries(pathOf(spec, "mtu")).flatMap(([field, mtu = 0]) => {
+        if (mtu === 0 || mtu >= linkMtuMin) return [];
+        const need = mtu < 0 ? "greater than or equal to 0" : `0 or at least ${linkMtuMin}, the smallest MTU of a link`;
+        return [invalid(field, mtu, `must be ${need}`)];
+      }),
   },
   {
     id: "masters",

@@ -66,6 +66,7 @@ describe("decodeOvsConfig", () => {
       ["vlan", { vlan: 4096 }],
       ["vlan", { vlan: "10" }],
       ["mtu", { mtu: -1 }],
+      ["mtu", { mtu: 67 }],
       ["trunk", { trunk: [{ minID: 0 }] }],
       ["trunk", { trunk: "all" }],
       ["trunk[1]", { trunk: [{ id: 1 }, { minID: 9, maxID: 3 }] }],

@@ -10,6 +10,7 @@ import {
   linkNameAt,
   macAt,
   macOf,
+  mtuAt,
   objectAt,
   objectsAt,
   textAt,
@@ -193,7 +194,7 @@ export function decodeFields(raw: JsonObject): OvsFields {
     vlan: integerAt(raw, "vlan", { min: 0, max: 4095 }),
     trunk: decodeTrunk(raw),
     // 0 means "not set" for all of these.
-    mtuBytes: integerAt(raw, "mtu", { min: 0, max: 65_535 }) || undefined,
+    mtuBytes: mtuAt(raw),
     deviceId: textAt(raw, "deviceID"),
     ofportRequest: integerAt(raw, "ofport_request", { min: 0, max: 65_279 }) || undefined,
     interfaceType,

@@ -1,7 +1,7 @@
 import type { JsonObject } from "#base";
 import { type Attachment, CniError, cniCodes, type PluginConfig } from "#cni";
 import type { LinkKind } from "#linux";
-import { checkMac, flagAt, integerAt, invalid, linkNameAt, macAt, macOf, textAt, wordAt } from "../decode.ts";
+import { checkMac, flagAt, integerAt, invalid, linkNameAt, macAt, macOf, mtuAt, textAt, wordAt } from "../decode.ts";
 
 type WithoutParent<K> = K extends { readonly parent: unknown } ? Omit<K, "parent"> : never;
 
@@ -68,7 +68,7 @@ function decode(config: PluginConfig, make: SubInterface): SubInterfaceConfig {
     master: linkNameAt(raw, "master"),
     linkInContainer: flagAt(raw, "linkInContainer") ?? false,
     // 0 means "not set".
-    mtuBytes: integerAt(raw, "mtu", { min: 0, max: 65_535 }) || undefined,
+    mtuBytes: mtuAt(raw),
     mac: macAt(raw) ?? ownMac(raw),
   };
 }
