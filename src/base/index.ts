@@ -17,7 +17,7 @@ export { formatMetricTable, Metrics, type MetricTable, metricsContentType } from
 export { newest } from "./newest.ts";
 export { nodeHttp } from "./node-http.ts";
 export { printable } from "./printable.ts";
-export { readIfThere, removeFile, writeState, writeStateFile } from "./state.ts";
+export { readConfigFile, readIfThere, removeFile, writeState, writeStateFile } from "./state.ts";
 export { type FailPoint, type Span, type Stage, Steps, type StepsOptions, stages } from "./steps.ts";
 export { Tasks } from "./tasks.ts";
 export { productVersion } from "./version.ts";

@@ -32,6 +32,27 @@ export function readIfThere(path: string): Buffer | undefined {
   }
 }
 
+/** A configuration file larger than this is none. */
+const configBytesMax = 1 << 20;
+
+/**
+ * A configuration file that somebody else named; undefined if there is none. Throws NOT_A_FILE where reading may never end, as of a
+ * device or a pipe, FILE_TOO_LARGE, and system errors.
+ */
+export function readConfigFile(path: string): string | undefined {
+  const found = statSync(path, { throwIfNoEntry: false });
+  if (found === undefined) return undefined;
+  if (!found.isFile()) throw new SpiderError("NOT_A_FILE", `network configuration ${path} is no regular file`);
+  if (found.size > configBytesMax) {
+    throw new SpiderError(
+      "FILE_TOO_LARGE",
+      `network configuration ${path} has ${found.size} bytes, ${configBytesMax} are allowed`,
+    );
+  }
+  // A file of the kernel's says that it is empty, and reading it may wait for ever.
+  return found.size === 0 ? "" : readIfThere(path)?.toString("utf8");
+}
+
 /** Removes a file that is usually there; one that is not is success. `rmSync` asks twice what it is before. */
 export function removeFile(path: string): void {
   try {

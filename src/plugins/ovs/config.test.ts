@@ -178,4 +178,10 @@ describe("readFlatFile", () => {
     assert.throws(() => readFlatFile(second, [first]), { cniCode: 7 });
     assert.equal(readFlatFile(absent, []), undefined);
   });
+
+  it("reads nothing that may have no end", () => {
+    for (const path of ["/dev/zero", "/proc/kmsg", tmpdir()]) {
+      assert.throws(() => readFlatFile(path, []), { cniCode: 7 }, path);
+    }
+  });
 });

@@ -1,5 +1,5 @@
 import { accessSync, constants } from "node:fs";
-import { type JsonObject, readIfThere } from "#base";
+import { type JsonObject, readConfigFile } from "#base";
 import { type Attachment, CniError, cniCodes, type PluginConfig, parseJsonObject } from "#cni";
 import { type DatapathType, isEndpoint, type Vlan } from "#ovsdb";
 import {
@@ -148,7 +148,7 @@ export function readFlatFile(
 ): OvsFields | undefined {
   for (const path of named === undefined ? usual : [named, ...usual]) {
     try {
-      const text = readIfThere(path);
+      const text = readConfigFile(path);
       if (text !== undefined) return decodeFields(parseJsonObject(text, path));
     } catch (cause) {
       throw new CniError(cniCodes.invalidConfig, "the flat configuration file of the ovs plugin cannot be used", {
