@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
 import { once } from "node:events";
 import { mkdtempSync, rmSync } from "node:fs";
 import { connect, createServer } from "node:net";
@@ -25,6 +26,22 @@ describe("a unix socket", () => {
     for (const one of accepted) libc.close(one);
     for (const client of clients) client.destroy();
     server.close();
+  });
+
+  it("gives none where there is no room for one more descriptor", () => {
+    const script = `
+      import { openSync } from "node:fs";
+      import { connect, createServer } from "node:net";
+      import { acceptWaiting, bindUnixSocket } from "${import.meta.resolve("./unix-socket.ts")}";
+      const fd = bindUnixSocket(${JSON.stringify(join(folder, "full"))});
+      createServer().listen({ fd }, 16, () => {
+        connect(${JSON.stringify(join(folder, "full"))});
+        try { for (;;) openSync("/dev/null"); } catch {}
+        console.log(String(acceptWaiting(fd)));
+        process.exit();
+      });`;
+    const node = `ulimit -n 64; exec "$0" --input-type=module-typescript -e "$1"`;
+    assert.equal(String(execFileSync("/bin/sh", ["-c", node, process.execPath, script])), "undefined\n");
   });
 
   it("is refused where the path is too long or taken", () => {

@@ -26,13 +26,20 @@ export function bindUnixSocket(path: string): number {
   }
 }
 
-/** The next connection that waits at a listening socket, as a descriptor; undefined if none does. Throws LinuxError. */
+/** What the system has too little of for one more connection. */
+const exhausted: readonly (string | undefined)[] = ["EMFILE", "ENFILE", "ENOBUFS", "ENOMEM"];
+
+/**
+ * The next connection that waits at a listening socket, as a descriptor; undefined if none does, or if there is no room for it:
+ * it may go on waiting. Throws LinuxError.
+ */
 export function acceptWaiting(fd: number): number | undefined {
   for (;;) {
     const accepted = libc.accept(fd);
     if (accepted >= 0) return accepted;
     if (accepted === -eagain) return undefined;
     const error = new LinuxError(-accepted, "accept a connection");
+    if (exhausted.includes(error.code)) return undefined;
     // The caller went away again while it waited, or a signal came in between.
     if (error.code !== "ECONNABORTED" && error.code !== "EINTR") throw error;
   }
