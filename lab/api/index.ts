@@ -9,7 +9,7 @@
  * functions that the product's definitions use; built-in kinds have few defaults and no schema (unknown fields stay, immutable
  * fields can be changed); defaults of a definition reach stored objects with their next write; versions of a kind differ in name
  * only; foreground deletion happens in the background, and at once; Events do not expire; there are no
- * dry runs, server-side apply or protobuf (answers are JSON for clients that take it, too), no SPDY, port-forward, attach or evict.
+ * server-side apply or protobuf (answers are JSON for clients that take it, too), no SPDY, port-forward, attach or evict.
  *
  * `http/` understands requests and answers them, `storage/` keeps objects and has the rules of writing and watching, `kinds/` has
  * the built-in kinds and makes kinds of definitions, `printing/` turns objects into the rows that kubectl shows.

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { once } from "node:events";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
+import { json } from "node:stream/consumers";
 import { describe, it } from "node:test";
 import { ManualClock } from "../../src/base/testing/manual-clock.ts";
 import { at, createApiServer, createLabClient, type KubeObject, listAt, textAt } from "./index.ts";
@@ -51,16 +52,44 @@ void describe("writing objects", () => {
     );
   });
 
-  void it("writes nothing when nothing differs, and refuses a dry run", async () => {
+  void it("writes nothing when nothing differs, or in a dry run", async () => {
     const { api } = setUp();
     const { body } = await call(api, "POST", maps, configMap("a"));
     const same = await call(api, "PUT", `${maps}/a`, body);
     assert.equal(textAt(same.body, "metadata", "resourceVersion"), textAt(body, "metadata", "resourceVersion"));
     const patch = { data: { x: "1" } };
     const dry = await call(api, "PATCH", `${maps}/a?dryRun=All`, patch, "application/merge-patch+json");
-    assert.equal(dry.status, 400);
-    assert.equal((await call(api, "DELETE", `${maps}/a`, { dryRun: ["All"] })).status, 400);
-    assert.equal(at((await call(api, "GET", `${maps}/a`)).body, "data"), undefined);
+    assert.deepEqual([dry.status, at(dry.body, "data")], [200, { x: "1" }]);
+    assert.equal((await call(api, "DELETE", `${maps}/a`, { dryRun: ["All"] })).status, 200);
+    assert.equal((await call(api, "DELETE", `${maps}/a?dryRun=All`)).status, 200);
+    assert.deepEqual((await call(api, "GET", `${maps}/a`)).body, body);
+    const made = await call(api, "POST", `${maps}?dryRun=All`, configMap("b"));
+    assert.deepEqual([made.status, textAt(made.body, "metadata", "name")], [201, "b"]);
+    assert.equal((await call(api, "POST", `${maps}?dryRun=All`, configMap("a"))).status, 409);
+    assert.equal((await call(api, "GET", `${maps}/b`)).status, 404);
+    assert.equal((await call(api, "POST", `${maps}?dryRun=Some`, configMap("b"))).status, 400);
+  });
+
+  void it("writes the largest int64 as such, which JSON.parse rounds up", async () => {
+    const { api } = setUp();
+    await call(api, "POST", maps, { ...configMap("a"), data: { count: 2 ** 63 } });
+    const { body } = await api.handle({ method: "GET", path: `${maps}/a`, headers: {} });
+    assert.match(Buffer.concat(await Array.fromAsync(body)).toString(), /"count":9223372036854775807[,}]/);
+  });
+
+  void it("asks webhooks about a dry run as such, and hands on their warnings", async (t) => {
+    const asked: unknown[] = [];
+    const webhook = createServer(async (request, response) => {
+      asked.push(at(await json(request), "request", "dryRun"));
+      response.end('{"response":{"allowed":true,"warnings":["it is odd"]}}');
+    });
+    await once(webhook.listen(0, "127.0.0.1"), "listening");
+    t.after(() => webhook.close());
+    const { port } = webhook.address() as AddressInfo;
+    const webhooks = { url: `http://127.0.0.1:${port}`, group: "lab.example.com", kinds: ["Widget"] };
+    const api = createApiServer({ crds: [widgetCrd], clock, webhooks });
+    const made = await call(api, "POST", `${widgets}?dryRun=All`, widget("a"));
+    assert.deepEqual([made.status, made.headers["warning"], asked], [201, '299 - "it is odd"', [true, true]]);
   });
 
   void it("makes names from generateName and refuses bad names, unknown namespaces and foreign kinds", async () => {

@@ -23,15 +23,17 @@ export interface Admitted {
   readonly name: string | undefined;
   readonly object: Readonly<Fields> | null;
   readonly oldObject: Readonly<Fields> | null;
+  readonly dryRun: boolean;
 }
 
 const timeoutMs = 10_000;
 
-/** Calls the webhooks and returns the object as they change it. Throws a webhook's refusal, or a 500 if one cannot be called. */
+/** Calls the webhooks, adds their warnings, and returns the object as they change it. Throws a webhook's refusal, or a 500 if one cannot be called. */
 export async function admitted(
   webhooks: Webhooks | undefined,
   resource: Resource,
   asked: Admitted,
+  warnings: string[],
 ): Promise<Readonly<Fields>> {
   const object = asked.object ?? {};
   if (webhooks === undefined || webhooks.group !== resource.group || !webhooks.kinds.includes(resource.kind))
@@ -46,7 +48,8 @@ export async function admitted(
   const changed = mutated(object, await call("mutate", asked));
   const wrong = resource.malformed?.(changed) ?? [];
   if (wrong.length > 0) throw invalid(resource, asked.name ?? "", wrong);
-  await call("validate", { ...asked, object: changed });
+  const answer = await call("validate", { ...asked, object: changed });
+  warnings.push(...listAt(answer, "warnings").map(String));
   return changed;
 }
 
@@ -56,7 +59,6 @@ async function review(url: string, webhook: string, resource: Resource, asked: A
     uid: randomUUID(),
     kind: { group, version, kind },
     resource: { group, version, resource: plural },
-    dryRun: false,
     ...asked,
   };
   const body = JSON.stringify({ apiVersion: "admission.k8s.io/v1", kind: "AdmissionReview", request });

@@ -3,10 +3,10 @@ import { ApiFailure, badRequest, conflict, methodNotAllowed, noSuchPath, notFoun
 import { formOf, presentList, presentOne } from "../printing/present.ts";
 import { groupVersion, type Resource } from "../resource.ts";
 import { matcherOf } from "../selectors.ts";
-import { keyOf, type Store } from "../storage/store.ts";
+import { keyOf, type Store, withoutWrites } from "../storage/store.ts";
 import { watch } from "../storage/watch.ts";
-import { asFields, type WriteOptions, type Writer } from "../storage/writer.ts";
-import { type ApiResponse, at, type Fields, type KubeObject, textAt } from "../types.ts";
+import { asFields, type WriteOptions, Writer } from "../storage/writer.ts";
+import { type ApiResponse, at, type Fields, type KubeObject, listAt, textAt } from "../types.ts";
 import { type Admitted, admitted, type Webhooks } from "./admission.ts";
 import { json, jsonLines } from "./answer.ts";
 import { addressOfNode, type KubeletAddress, type KubeletCall, kubeletPath, proxyLog } from "./kubelet.ts";
@@ -43,13 +43,14 @@ interface RoutesParts {
 export class Routes {
   readonly #parts: RoutesParts;
   readonly #pages = new Pages();
+  readonly #dryWriter: Writer;
 
   constructor(parts: RoutesParts) {
     this.#parts = parts;
+    this.#dryWriter = new Writer(withoutWrites(parts.store), parts.clock);
   }
 
   async handle(call: Call): Promise<ApiResponse> {
-    if (call.query.has("dryRun")) throw badRequest("this lab's API server makes no dry runs");
     if (call.subresource !== undefined) return this.#onSubresource(call, call.subresource);
     return call.name === undefined ? this.#onCollection(call) : this.#onObject(call);
   }
@@ -67,7 +68,7 @@ export class Routes {
 
   async #onCollection(call: Call): Promise<ApiResponse> {
     const { resource, query, namespace } = call;
-    const { store, clock, writer } = this.#parts;
+    const { store, clock } = this.#parts;
     switch (call.method) {
       case "GET": {
         const form = formOf(call.headers["accept"], query.get("includeObject"));
@@ -80,9 +81,9 @@ export class Routes {
         return json(200, presentList(resource, page.objects, page.metadata, form, clock.wall().getTime()));
       }
       case "POST": {
-        const admitted = await this.#admit(call, "CREATE", asFields(call.body()));
         const warnings = resource.warning === undefined ? [] : [resource.warning];
-        const created = writer.create(resource, namespace, admitted, validation(query, warnings));
+        const admitted = await this.#admit(call, "CREATE", asFields(call.body()), null, warnings);
+        const created = this.#writerFor(call).create(resource, namespace, admitted, validation(query, warnings));
         return this.#object(call, 201, created, warnings);
       }
       case "DELETE": {
@@ -143,23 +144,30 @@ export class Routes {
 
   async #replace(call: Call, before: KubeObject, status: boolean): Promise<ApiResponse> {
     const changed = this.#changed(call, { ...before, apiVersion: groupVersion(call.resource) });
-    const next = status ? changed : await this.#admit(call, "UPDATE", changed, before);
-    const old = this.#find(call); // A webhook takes time, and somebody may have written meanwhile.
     const warnings: string[] = [];
+    const next = status ? changed : await this.#admit(call, "UPDATE", changed, before, warnings);
+    const old = this.#find(call); // A webhook takes time, and somebody may have written meanwhile.
     const options = { ...validation(call.query, warnings), status };
-    return this.#object(call, 200, this.#parts.writer.update(call.resource, old, next, options), warnings);
+    return this.#object(call, 200, this.#writerFor(call).update(call.resource, old, next, options), warnings);
   }
 
-  /** Runs admission, and returns the object as it changed it. */
+  /** Of a dry run, one that goes through the same rules and changes nothing. Throws a 400 for another wish than All. */
+  #writerFor(call: Call): Writer {
+    return isDryRun(call) ? this.#dryWriter : this.#parts.writer;
+  }
+
+  /** Runs admission, and returns the object as it changed it. Adds the webhooks' warnings. */
   #admit(
     call: Call,
     operation: Admitted["operation"],
     object: Readonly<Fields> | null,
     oldObject: KubeObject | null = null,
+    warnings: string[] = [],
   ) {
     const { namespace, resource } = call;
     const name = call.name ?? textAt(object, "metadata", "name");
-    return admitted(this.#parts.webhooks, resource, { operation, namespace, name, object, oldObject });
+    const asked = { operation, namespace, name, object, oldObject, dryRun: isDryRun(call) };
+    return admitted(this.#parts.webhooks, resource, asked, warnings);
   }
 
   /** The new object: the body of a PUT, or `current` changed by a PATCH. */
@@ -173,12 +181,13 @@ export class Routes {
   #scale(call: Call, old: KubeObject): ApiResponse {
     if (call.method === "GET") return json(200, scaleOf(old));
     const wanted = scaled(old, this.#changed(call, scaleOf(old)));
-    return json(200, scaleOf(this.#parts.writer.update(call.resource, old, wanted)));
+    return json(200, scaleOf(this.#writerFor(call).update(call.resource, old, wanted)));
   }
 
   #bind(call: Call, pod: KubeObject): ApiResponse {
     const { resource } = call;
     const { store, writer } = this.#parts;
+    if (isDryRun(call)) throw badRequest("this lab's API server makes no dry runs of bindings");
     const binding = call.body();
     const assigned = textAt(pod, "spec", "nodeName");
     const { name } = pod.metadata;
@@ -193,10 +202,9 @@ export class Routes {
 
   #delete(call: Call, object: KubeObject): KubeObject | undefined {
     const given = call.body();
-    if (at(given, "dryRun") !== undefined) throw badRequest("this lab's API server makes no dry runs");
     const policy = textAt(given, "propagationPolicy") || call.query.get("propagationPolicy");
     const grace = at(given, "gracePeriodSeconds") ?? call.query.get("gracePeriodSeconds");
-    return this.#parts.writer.delete(call.resource, object, {
+    return this.#writerFor(call).delete(call.resource, object, {
       uid: textAt(given, "preconditions", "uid") || undefined,
       resourceVersion: textAt(given, "preconditions", "resourceVersion") || undefined,
       gracePeriodSeconds: grace === null ? undefined : Number(grace),
@@ -225,6 +233,16 @@ function validation(query: URLSearchParams, warnings: string[]): WriteOptions {
     strict: wanted === "Strict",
     ...(wanted === "Warn" && { dropped: (field) => warnings.push(`unknown field "${field}"`) }),
   };
+}
+
+/** Whether the call is to be judged and answered like any other, and to change nothing. Throws a 400 for an unknown wish. */
+function isDryRun(call: Call): boolean {
+  const body = call.method === "DELETE" ? listAt(call.body(), "dryRun") : [];
+  const wishes = [...call.query.getAll("dryRun"), ...body];
+  const other = wishes.find((wish) => wish !== "All");
+  if (other !== undefined)
+    throw badRequest(`dryRun: Unsupported value: ${JSON.stringify(other)}: supported values: "All"`);
+  return wishes.length > 0;
 }
 
 /** The media type of the body, without parameters. */

@@ -160,6 +160,19 @@ export class Store {
   }
 }
 
+/** The part of a {@link Store} that writes need. */
+export type Objects = Pick<Store, "get" | "dependentsOf" | "put" | "remove">;
+
+/** The objects of a store for a dry run: what would be written is returned, and forgotten. */
+export function withoutWrites(store: Store): Objects {
+  return {
+    get: (table, key) => store.get(table, key),
+    dependentsOf: (uid) => store.dependentsOf(uid),
+    put: (_table, object) => object,
+    remove: (_table, last) => last,
+  };
+}
+
 /** The changes that lead from one state of a table to another. */
 function differences(
   table: string,

@@ -5,7 +5,7 @@ import { ApiFailure, alreadyExists, badRequest, conflict, forbidden, invalid, no
 import { copyOf, groupVersion, type Resource } from "../resource.ts";
 import { type Fields, fieldsAt, isFields, type KubeObject, numberAt, type ObjectMeta, textAt } from "../types.ts";
 import { checkFinalizers, checkIdentity, mergedMeta, metadataErrors, nameOf } from "./metadata.ts";
-import { keyOf, type Store } from "./store.ts";
+import { keyOf, type Objects } from "./store.ts";
 
 /** How a write treats fields that the schema does not know. */
 export interface WriteOptions {
@@ -32,10 +32,10 @@ interface DeleteOptions {
 
 /** The rules of writing: names, versions, generations, defaults and schemas, finalizers, graceful deletion. */
 export class Writer {
-  readonly #store: Store;
+  readonly #store: Objects;
   readonly #clock: Clock;
 
-  constructor(store: Store, clock: Clock) {
+  constructor(store: Objects, clock: Clock) {
     this.#store = store;
     this.#clock = clock;
   }
