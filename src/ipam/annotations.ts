@@ -97,6 +97,15 @@ export function parseRoutesAnnotation(annotations: Annotations): readonly Route[
   });
 }
 
+/** The routes of the annotation of a Pod whose ADD succeeded; none if the annotation was made invalid since. */
+export function routesAskedBy(annotations: Annotations): readonly Route[] {
+  try {
+    return parseRoutesAnnotation(annotations);
+  } catch {
+    return [];
+  }
+}
+
 function familyLists(reader: AnnotationReader, members: ReadonlyMap<string, unknown>, path: string): PoolsByFamily {
   const list = (family: Family) => reader.strings(members.get(`ipv${family}`), `${path}.ipv${family}`);
   return { 4: list(4), 6: list(6) };

@@ -13,6 +13,7 @@ export {
   parseIppoolsAnnotation,
   parseNamespaceDefaults,
   parseRoutesAnnotation,
+  routesAskedBy,
 } from "./annotations.ts";
 export { autoPoolLabels, autoPoolName } from "./auto-pools.ts";
 export { judge, type Rejection } from "./checks.ts";
@@ -22,7 +23,7 @@ export { formatVerdict } from "./format.ts";
 export { asksForOwner, masterOf, networkPools, selectionFacts } from "./input.ts";
 export { outOfScope } from "./namespace-scope.ts";
 export { type PoolView, poolView } from "./pool.ts";
-export { type Addressed, attachRoutes, routesOf } from "./routes.ts";
+export { type Addressed, attachRoutes, type Route, routesOf, unmatchedRoutes } from "./routes.ts";
 export { type Decision, decide, refuseRepeated, type SelectionInput } from "./select.ts";
 export { parseSubnetAnnotations, subnetAnnotationKeys } from "./subnet-annotations.ts";
 export { type Demand, type Demands, subjectOfDemand } from "./subnets/demands.ts";

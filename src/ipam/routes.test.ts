@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { formatIp, formatPrefix, parseIp, parsePrefix } from "#ip";
-import { type Addressed, attachRoutes, type Route, routesOf } from "./routes.ts";
+import { type Addressed, attachRoutes, type Route, routesOf, unmatchedRoutes } from "./routes.ts";
 
 function route(dst: string, gw: string): Route {
   return { dst: parsePrefix(dst), gw: parseIp(gw) };
@@ -25,8 +25,8 @@ function text(routes: readonly Route[]): readonly string[] {
   return routes.map(({ dst, gw }) => `${formatPrefix(dst)} via ${formatIp(gw)}`);
 }
 
-describe("attachRoutes()", () => {
-  it("gives a route to the first address whose subnet has its gateway, after the pool's own, and hands back the rest", () => {
+describe("attachRoutes() and unmatchedRoutes()", () => {
+  it("give a route to the first address whose subnet has its gateway, after the pool's own, and tell the rest", () => {
     const first = addressed("10.6.0.5/16", "10.6.0.1", false, [route("10.9.0.0/16", "10.6.0.2")]);
     const twin = addressed("10.6.0.6/16", "10.6.0.1", false);
     const v6 = addressed("fd00::5/64", undefined, false);
@@ -35,7 +35,11 @@ describe("attachRoutes()", () => {
       route("fd01::/64", "fd00::1"),
       route("10.8.0.0/16", "192.168.1.1"),
     ];
-    const { addresses, unmatched } = attachRoutes([first, twin, v6], custom);
+    const addresses = attachRoutes([first, twin, v6], custom);
+    const unmatched = unmatchedRoutes(
+      [first, twin, v6].map(({ address }) => address),
+      custom,
+    );
     assert.deepEqual(
       addresses.map((address) => text(address.routes)),
       [["10.9.0.0/16 via 10.6.0.2", "10.8.0.0/16 via 10.6.0.3"], [], ["fd01::/64 via fd00::1"]],

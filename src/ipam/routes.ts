@@ -16,22 +16,18 @@ export interface Addressed {
   readonly routes: readonly Route[];
 }
 
-/**
- * Adds each route of the Pod's annotation to the first address whose subnet contains the route's gateway. Routes whose gateway
- * is in no subnet are returned as `unmatched`; they are logged, but do not fail the ADD.
- */
-export function attachRoutes<T extends Addressed>(
-  addresses: readonly T[],
-  routes: readonly Route[],
-): { readonly addresses: readonly T[]; readonly unmatched: readonly Route[] } {
+/** Adds each route of the Pod's annotation to the first address whose subnet contains the route's gateway. */
+export function attachRoutes<T extends Addressed>(addresses: readonly T[], routes: readonly Route[]): readonly T[] {
   const owners = routes.map((route) => addresses.find(({ address }) => prefixContains(address, route.gw)));
-  return {
-    addresses: addresses.map((address) => ({
-      ...address,
-      routes: [...address.routes, ...routes.filter((_, at) => owners[at] === address)],
-    })),
-    unmatched: routes.filter((_, at) => owners[at] === undefined),
-  };
+  return addresses.map((address) => ({
+    ...address,
+    routes: [...address.routes, ...routes.filter((_, at) => owners[at] === address)],
+  }));
+}
+
+/** The routes of the Pod's annotation that none of its NICs gets, which is no reason to fail its ADD. */
+export function unmatchedRoutes(addresses: readonly Prefix[], routes: readonly Route[]): readonly Route[] {
+  return routes.filter(({ gw }) => !addresses.some((address) => prefixContains(address, gw)));
 }
 
 /** The routes of an answer: those of the pool, those of the Pod's annotation, and the default route through the gateway. */

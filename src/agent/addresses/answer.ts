@@ -1,7 +1,6 @@
-import type { SpiderIPAddressSpec } from "#api";
 import { formatIp, formatPrefix, parseIp, parsePrefix } from "#ip";
 import type { Addressed, PoolView } from "#ipam";
-import type { Answer, Claim } from "#ledger";
+import { type Answer, answerOf, type Claim } from "#ledger";
 
 /** Formats the answer that goes with an address of the pool. */
 export function formatAnswer(pool: PoolView, { cleanGateway }: { readonly cleanGateway: boolean }): string {
@@ -14,11 +13,6 @@ export function formatAnswer(pool: PoolView, { cleanGateway }: { readonly cleanG
       : { routes: pool.routes.map(({ dst, gw }) => ({ dst: formatPrefix(dst), gw: formatIp(gw) })) }),
   };
   return JSON.stringify(answer);
-}
-
-/** Parses what {@link formatAnswer} made for a claim. The prefix is 0 if the claim has none. */
-export function answerOf({ answer }: Pick<SpiderIPAddressSpec, "answer">): Answer {
-  return answer === undefined ? { prefix: 0 } : JSON.parse(answer);
 }
 
 /** The answer in a claim. A Pod keeps the answer that it got with its address, even if the pool was changed. */

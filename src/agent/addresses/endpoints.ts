@@ -1,7 +1,8 @@
 import { isDeepStrictEqual } from "node:util";
 import { type Settings, type SpiderEndpoint, type SpiderEndpointIp, spiderEndpoints } from "#api";
 import { type Clock, KeyedLock, type Signal } from "#base";
-import { claimName, type Family, formatIp, tryParsePrefix } from "#ip";
+import { claimName, type Family, tryParsePrefix } from "#ip";
+import { routesAskedBy } from "#ipam";
 import {
   hasReason,
   isPodUid,
@@ -13,8 +14,15 @@ import {
   retry,
   type TopControllers,
 } from "#kube";
-import { type Claim, endpointOf, type Ledger, type StickyOwner, stickyOwnerOf } from "#ledger";
-import { answerOf } from "./answer.ts";
+import {
+  type Claim,
+  endpointNics,
+  endpointOf,
+  type Ledger,
+  nicsInOrder,
+  type StickyOwner,
+  stickyOwnerOf,
+} from "#ledger";
 
 /** Nobody reads the answer of a create. */
 const unreadEndpoints = metadataOf(spiderEndpoints);
@@ -136,7 +144,7 @@ export class Endpoints {
     const { owners, node, settings } = this.#options;
     const { namespace = "", name: podName, uid } = pod.metadata;
     const claims = this.#claimsOf(pod);
-    const ips = endpointNics(claims);
+    const ips = endpointNics(claims, routesAskedBy(pod.metadata.annotations ?? {}));
     if (ips.length === 0) return undefined;
     const sticky = stickyOwnerOf(pod, settings);
     const owner = await owners.of(pod, o);
@@ -171,40 +179,11 @@ async function isNew(create: Promise<unknown>): Promise<boolean> {
   }
 }
 
-/** One entry for each NIC, both families merged; eth0 first, then by name. */
-export function endpointNics(claims: readonly Claim[]): readonly SpiderEndpointIp[] {
-  const nics = new Map<string, SpiderEndpointIp>();
-  for (const { spec, ip } of claims) {
-    const nic = spec.nic ?? "";
-    const answer = answerOf(spec);
-    const address = `${formatIp(ip)}/${answer.prefix}`;
-    const gateway =
-      answer.gw === undefined ? {} : { [`ipv${ip.family}Gateway`]: answer.gw, cleanGateway: answer.clean ?? false };
-    const before = nics.get(nic);
-    const routes = [...(before?.routes ?? []), ...(answer.routes ?? [])];
-    nics.set(nic, {
-      ...before,
-      interface: nic,
-      vlan: 0, // what the server would fill in: what is read is then what was written
-      [`ipv${ip.family}`]: address,
-      [`ipv${ip.family}Pool`]: spec.pool,
-      ...gateway,
-      ...(routes.length > 0 && { routes }),
-    });
-  }
-  return inOrder([...nics.values()]);
-}
-
 /** The NICs of a sticky Pod, and those of its predecessor that it does not have yet. */
 function withKept(nics: readonly SpiderEndpointIp[], found: SpiderEndpoint | undefined): readonly SpiderEndpointIp[] {
   const have = new Set(nics.map((one) => one.interface));
   const kept = (found?.status.current.ips ?? []).filter((one) => !have.has(one.interface));
-  return inOrder([...nics, ...kept]);
-}
-
-function inOrder(nics: readonly SpiderEndpointIp[]): readonly SpiderEndpointIp[] {
-  const rank = ({ interface: name }: SpiderEndpointIp) => (name === "eth0" ? "" : name);
-  return nics.toSorted((a, b) => (rank(a) < rank(b) ? -1 : 1));
+  return nicsInOrder([...nics, ...kept]);
 }
 
 /** Compares regardless of the order of fields: the server sorts those of custom resources. */

@@ -123,7 +123,7 @@ class LedgerIpam implements Ipam {
     if (sticky !== undefined) {
       await steps.run("claim", (o) => this.#index(plan, attachment, o), { of: `${attachment.ifName}/index` });
     }
-    const { addresses } = attachRoutes(claims.map(addressed), routes);
+    const addresses = attachRoutes(claims.map(addressed), routes);
     return {
       interfaces: [],
       ips: addresses.map(({ address, gateway }) => ({ address, ...(gateway !== undefined && { gateway }) })),

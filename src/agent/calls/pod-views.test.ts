@@ -5,11 +5,11 @@ import { SpiderError, silentLogger, Tasks } from "#base";
 import { CniError, type CniResult, cniCodes, encodeResult } from "#cni";
 import { parseIp } from "#ip";
 import { EventRecorder, events, pods, TopControllers } from "#kube";
-import type { Claim, Ledger } from "#ledger";
+import { type Claim, endpointNics, type Ledger } from "#ledger";
 import { bootId, readNetnsId } from "#linux";
 import { networkStatusAnnotation } from "#multus";
 import type { Fault } from "../../kube/testing/fake-api.ts";
-import { Endpoints, endpointNics } from "../addresses/endpoints.ts";
+import { Endpoints } from "../addresses/endpoints.ts";
 import type { AttachedDelegate } from "../sandboxes/recording.ts";
 import type { SandboxRecord } from "../sandboxes/records.ts";
 import { TestApi, testPod } from "../testing/api.ts";
@@ -31,34 +31,6 @@ const claims = [
   claim("eth0", "fd00::9", { prefix: 64, gw: "fd00::1" }),
   claim("eth0", "172.18.0.9", { prefix: 16, gw: "172.18.0.1" }),
 ];
-
-describe("endpointNics()", () => {
-  it("has one entry for each NIC, both families in it, eth0 first", () => {
-    assert.deepEqual(endpointNics(claims), [
-      {
-        interface: "eth0",
-        vlan: 0,
-        ipv4: "172.18.0.9/16",
-        ipv4Pool: "pool-eth0",
-        ipv4Gateway: "172.18.0.1",
-        ipv6: "fd00::9/64",
-        ipv6Pool: "pool-eth0",
-        ipv6Gateway: "fd00::1",
-        cleanGateway: false,
-      },
-      {
-        interface: "net1",
-        vlan: 0,
-        ipv4: "10.6.0.9/16",
-        ipv4Pool: "pool-net1",
-        ipv4Gateway: "10.6.0.1",
-        cleanGateway: true,
-        routes: [{ dst: "10.0.0.0/8", gw: "10.6.0.2" }],
-      },
-      { interface: "net2", vlan: 0, ipv4: "10.7.0.9/24", ipv4Pool: "pool-net2" },
-    ]);
-  });
-});
 
 const result: CniResult = {
   interfaces: [
@@ -136,6 +108,18 @@ describe("the views of a Pod", () => {
     views.added([{ ...only, delegate: { ...only?.delegate, selection } } as AttachedDelegate], pod());
     await api.clock.advance(2_000);
     assert.match(told().join("\n"), /^Warning AddressNotGiven: eth0 does not have 172\.18\.0\.10\/16, which/m);
+  });
+
+  it("warns of a route of the Pod's annotation that no NIC gets, and shows the others in the endpoint", async () => {
+    const routes = '[{"dst":"10.8.0.0/16","gw":"172.18.0.3"},{"dst":"10.8.0.0/16","gw":"192.168.1.1"}]';
+    const { metadata, ...rest } = pod();
+    views.added(attached, { ...rest, metadata: { ...metadata, annotations: { "ipam.spidernet.io/routes": routes } } });
+    await api.clock.advance(2_000);
+    const left = told().filter((text) => text.includes("RouteLeftOut"));
+    assert.deepEqual(left, [
+      "Warning RouteLeftOut: no NIC has the route 10.8.0.0/16 via 192.168.1.1 of annotation 'ipam.spidernet.io/routes': its gateway is in no NIC's subnet",
+    ]);
+    assert.deepEqual(endpoint()?.status.current.ips[0]?.routes, [{ dst: "10.8.0.0/16", gw: "172.18.0.3" }]);
   });
 
   const faults: readonly Fault[] = [

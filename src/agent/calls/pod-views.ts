@@ -12,6 +12,8 @@ import {
   withTimeout,
 } from "#base";
 import { type Attachment, hintMark, sentenceOf } from "#cni";
+import { formatIp, formatPrefix } from "#ip";
+import { routesAskedBy, unmatchedRoutes } from "#ipam";
 import {
   type EventRecorder,
   type KubeClient,
@@ -150,6 +152,11 @@ export class PodViews {
     for (const { delegate, result } of attached) {
       record("Normal", "AddedInterface", addedInterfaceMessage(delegate, result));
       record("Warning", "AddressNotGiven", addressNotGivenMessage(delegate, result));
+    }
+    const given = attached.flatMap(({ result }) => result.ips.map(({ address }) => address));
+    for (const { dst, gw } of unmatchedRoutes(given, routesAskedBy(pod.metadata.annotations ?? {}))) {
+      const route = `${formatPrefix(dst)} via ${formatIp(gw)} of annotation '${annotations.routes}'`;
+      record("Warning", "RouteLeftOut", `no NIC has the route ${route}: its gateway is in no NIC's subnet`);
     }
   }
 
