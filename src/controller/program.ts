@@ -23,6 +23,7 @@ import { reservedSets } from "#ledger";
 import { certificateControllers, watchCertificates } from "./certificates/replica.ts";
 import { Collector, observationsApartMs } from "./collector/collector.ts";
 import { runOutdatedEndpoints } from "./collector/endpoints.ts";
+import { runMissingEndpoints } from "./collector/missing-endpoints.ts";
 import type { Probe } from "./collector/observe.ts";
 import { coordinatorController } from "./coordinator/sync.ts";
 import type { Deps } from "./deps.ts";
@@ -204,6 +205,7 @@ async function lead(
     await Promise.all([
       collector.run({ signal }),
       epoch.run({ signal }),
+      runMissingEndpoints(deps, { claims, pod: (key) => collector.pod(key) }, { signal }),
       ...(deps.settings.enableCleanOutdatedEndpoint ? [runOutdatedEndpoints(deps, outdated, { signal })] : []),
       ...(workloads?.stores ?? []).map((store) => store.run({ signal })),
       ...[...controllersOf(deps, options, replica, { term, epoch, workloads }), doubts.controller()].map((one) =>
