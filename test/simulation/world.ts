@@ -6,6 +6,7 @@ import { runProgram } from "../../src/controller/program.ts";
 import { Applications } from "./cluster/applications.ts";
 import { Kubelet, type Kubelet as KubeletT, type Sandbox } from "./cluster/kubelet.ts";
 import { Machine } from "./cluster/machine.ts";
+import { Network } from "./cluster/network.ts";
 import { Server } from "./cluster/server.ts";
 import { Stateful } from "./cluster/stateful.ts";
 import { Virtual } from "./cluster/virtual.ts";
@@ -45,6 +46,7 @@ export class World {
   /** Of the networks' pools: what each is called now. */
   readonly poolNames = Array.from({ length: shape.pools }, (_, at) => poolName(at));
   readonly server: Server;
+  readonly network: Network;
   readonly nodes: readonly Node[];
   readonly controllers: (Process | undefined)[];
   readonly violations: Violation[] = [];
@@ -59,7 +61,8 @@ export class World {
 
   constructor(options: WorldOptions) {
     this.#options = options;
-    this.server = new Server(this.time, options.seed);
+    this.server = new Server(this.time);
+    this.network = new Network(this.server, this.time, options.seed);
     this.nodes = Array.from({ length: options.nodes }, (_, at) => ({
       machine: new Machine(`n${at + 1}`),
       sandboxes: new Set<Sandbox>(),
@@ -209,7 +212,7 @@ export class World {
   #process(name: string, machine: Machine, skewMs: number): Process {
     const seed = `${this.#options.seed}/${this.#starts++}`;
     const process = new Process({ time: this.time, name, seed, skewMs, machine });
-    process.transport = this.server.transportOf(process);
+    process.transport = this.network.transportOf(process);
     return process;
   }
 

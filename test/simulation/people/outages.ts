@@ -76,13 +76,13 @@ export class Outages {
 
   /** Of several at once, the one that lasts longest. */
   partition(node: Node, ms: number): void {
-    const { server, time } = this.#world;
+    const { network, time } = this.#world;
     const { agent } = node;
     const { name } = node.machine;
     const untilMs = Math.max(time.nowMs + ms, this.#cutUntilMs.get(name) ?? 0);
     this.#cutUntilMs.set(name, untilMs);
     node.kubelet?.cut(true);
-    if (agent !== undefined) server.cut(agent, true);
+    if (agent !== undefined) network.cut(agent, true);
     const isCut = () => this.isCut(node);
     time.after(silentMs, () => {
       if (isCut()) this.#world.heartbeat(name, "Unknown");
@@ -90,7 +90,7 @@ export class Outages {
     time.after(ms, () => {
       if (isCut()) return;
       node.kubelet?.cut(false);
-      if (agent !== undefined) server.cut(agent, false);
+      if (agent !== undefined) network.cut(agent, false);
       if (node.machine.isOn) this.#world.heartbeat(name, "True");
     });
   }

@@ -132,15 +132,15 @@ export class People {
       });
     },
     pause: ({ who, ms }) => this.#who(who)?.pause(ms),
-    fault: (op) => this.#with(this.#who(op.who), (process) => this.#world.server.arm(process, op, op.effect)),
-    lag: ({ who, plural, ms }) => this.#with(this.#who(who), (process) => this.#world.server.lag(process, plural, ms)),
+    fault: (op) => this.#with(this.#who(op.who), (process) => this.#world.network.arm(process, op, op.effect)),
+    lag: ({ who, plural, ms }) => this.#with(this.#who(who), (process) => this.#world.network.lag(process, plural, ms)),
     "break-watches": ({ who, expire }) =>
-      this.#with(this.#who(who), (process) => this.#world.server.endWatches(process, { expire })),
-    "half-open": ({ who }) => this.#with(this.#who(who), (process) => this.#world.server.deafenWatches(process)),
+      this.#with(this.#who(who), (process) => this.#world.network.endWatches(process, { expire })),
+    "half-open": ({ who }) => this.#with(this.#who(who), (process) => this.#world.network.deafenWatches(process)),
     "part-lag": ({ at, ms }) =>
-      this.#with(this.#world.controllers[at], (process) => this.#world.server.lag(process, "spideripaddresses", ms)),
+      this.#with(this.#world.controllers[at], (process) => this.#world.network.lag(process, "spideripaddresses", ms)),
     "part-fault": (op) =>
-      this.#with(this.#world.controllers[op.at], (process) => this.#world.server.arm(process, op, op.effect)),
+      this.#with(this.#world.controllers[op.at], (process) => this.#world.network.arm(process, op, op.effect)),
     backup: () => {
       const { store } = this.#world.server;
       this.#backup = { version: store.resourceVersion, pools: this.#pools.specs(), restore: store.backup() };
@@ -157,8 +157,8 @@ export class People {
     "pool-create": ({ pool }) => this.#pools.create(pool),
     "pool-delete": ({ pool }) => this.#deletePool(pool),
     "pool-delete-unseen": ({ atMs, pool, node, ms }) => {
-      const { server, time } = this.#world;
-      this.#with(this.#world.node(node).agent, (agent) => server.lag(agent, "spiderippools", ms));
+      const { network, time } = this.#world;
+      this.#with(this.#world.node(node).agent, (agent) => network.lag(agent, "spiderippools", ms));
       // By the time most know that the pool goes, nobody has an address of it any more. Then some want one.
       this.#pods.deleteAll();
       time.after(ms / 2, () => this.#deletePool(pool));
@@ -201,7 +201,7 @@ export class People {
   /** Everything that works, works through it: whoever is away while etcd is put back may find that others have its addresses. */
   #restore(): void {
     const world = this.#world;
-    const { server, time, nodes, controllers } = world;
+    const { server, network, time, nodes, controllers } = world;
     const backup = this.#backup;
     const isCut = nodes.some((node) => this.#outages.isCut(node));
     const isWhole = !isCut && nodes.every(({ agent, machine }) => agent !== undefined && machine.isOn);
@@ -211,10 +211,11 @@ export class People {
     if (server.store.resourceVersion - backup.version < lostWritesMin) return;
     this.#backup = undefined;
     this.#calmUntilMs = time.nowMs + calmMs;
-    server.heal();
+    network.heal();
     for (const { machine } of nodes) machine.trap = undefined;
     for (const process of world.processes()) process.resume();
-    server.stop(world.processes());
+    server.stop();
+    for (const process of world.processes()) network.endWatches(process);
     time.after(1_000, () => {
       world.law.rewound();
       backup.restore();
@@ -226,7 +227,7 @@ export class People {
   /** The end of all trouble: everything is connected, on, and as large as it was. */
   heal(): void {
     const world = this.#world;
-    world.server.heal();
+    world.network.heal();
     world.wire.foreign.clear();
     world.virtual.stay();
     for (const process of world.processes()) process.resume();
