@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { spiderIPPools, spiderPoolUsages } from "#api";
+import { type Logger, silentLogger } from "#base";
 import { leases } from "#kube";
 import { readOptions } from "./options.ts";
 import { TestCluster } from "./testing/cluster.ts";
@@ -22,6 +23,23 @@ describe("two replicas", () => {
     cluster.claim("172.18.30.131", pool);
     await cluster.pass(2_000);
     assert.equal(cluster.api.read(spiderIPPools, { name: "p" })?.status?.allocatedIPCount, 1);
+  });
+
+  it("answer admission for a while after they have given the Lease back: API servers still ask them", async () => {
+    await using cluster = new TestCluster();
+    let port = 0;
+    const info = (fields: { readonly webhookPort?: number }) => {
+      port = fields.webhookPort ?? port;
+    };
+    const log: Logger = { ...silentLogger, info };
+    const stop = await cluster.start({ podName: "a" }, { log, endMs: 5_000 });
+    const stopped = stop();
+    await cluster.pass(4_000);
+    assert.equal(holder(cluster), "");
+    assert.equal((await fetch(`http://127.0.0.1:${port}/webhook-health-check`)).status, 200);
+    await cluster.pass(2_000);
+    await stopped;
+    await assert.rejects(fetch(`http://127.0.0.1:${port}/webhook-health-check`));
   });
 
   it("never write both: a leader that cannot renew its Lease stops before the other one may start", async () => {

@@ -7,7 +7,7 @@
 import { randomUUID } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { decodeSettings, type SpiderIPAddress } from "#api";
-import { type Clock, type Logger, type Signal, systemClock, Tasks } from "#base";
+import { type Clock, type Logger, never, type Signal, systemClock, Tasks } from "#base";
 import {
   type ControllerOptions,
   createTransport,
@@ -54,6 +54,12 @@ import { takeOver } from "./takeover/take-over.ts";
 /** Fixed, because replicas of different versions compete for it. */
 const leaseName = "spiderpool-controller-leases";
 
+/**
+ * How long admission is answered after the end has begun. The Service leads to a Pod that ends until every node knows of it, and what
+ * API servers ask meanwhile is refused if nobody answers.
+ */
+const admissionEndMs = 5_000;
+
 /** Connects to the cluster and runs until `signal` aborts. */
 export async function runProgram(options: ControllerProgramOptions, log: Logger, o: Signal): Promise<void> {
   const { configPath, kubeconfig } = options;
@@ -62,7 +68,9 @@ export async function runProgram(options: ControllerProgramOptions, log: Logger,
   for (const warning of warnings) log.warn({ configPath, warning }, "a setting has no effect");
   for (const variable of options.withoutEffect) log.warn({ variable }, "a variable that is set has no effect any more");
   using transport = createTransport(loadKubeConfig({ kubeconfig }), { clock });
-  await runReplica(options, { transport, clock, log, settings }, o);
+  // API servers ask only over TLS.
+  const endMs = options.tls === undefined ? 0 : admissionEndMs;
+  await runReplica(options, { transport, clock, log, settings, endMs }, o);
 }
 
 interface ReplicaDeps extends Pick<Deps, "log" | "settings"> {
@@ -70,12 +78,14 @@ interface ReplicaDeps extends Pick<Deps, "log" | "settings"> {
   readonly clock: Clock;
   /** Probes an address in quarantine on the wire. @default no probe */
   readonly probe?: Probe;
+  /** How long admission is answered after the end has begun. @default 0 */
+  readonly endMs?: number;
 }
 
 /** Runs one replica: its stores and its admission always run, its controllers while it leads. */
 export async function runReplica(
   options: ControllerProgramOptions,
-  { transport, clock, log, settings, probe }: ReplicaDeps,
+  { transport, clock, log, settings, probe, endMs = 0 }: ReplicaDeps,
   { signal }: Signal,
 ): Promise<void> {
   const client = new KubeClient({ transport, clock, userAgent: "spiderpool-controller" });
@@ -120,6 +130,8 @@ export async function runReplica(
   tasks.spawn("mark of a lost ledger", (stop) => replica.mark.run(deps, lease, { signal: stop }));
   try {
     await replica.elector.run((term) => lead(deps, options, replica, { probe, term }), { signal });
+    // Another replica leads meanwhile.
+    if (endMs > 0) await clock.sleep(endMs, { signal: never });
   } finally {
     await tasks.stop();
   }

@@ -71,6 +71,27 @@ describe("serveHttp()", () => {
     assert.deepEqual(await call({ port: server.port, path: "/copies" }), { status: 200, text: "false" });
   });
 
+  it("answers at its end what it was asked before, and keeps no connection", async () => {
+    const [asked, answers] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
+    const answer: HttpRoutes[string]["answer"] = async () => {
+      asked.resolve();
+      await answers.promise;
+      return { status: 200, body: "answered" };
+    };
+    const slow: HttpRoutes = { ...routes, "/slow": { method: "GET", answer } };
+    await using server = await serveHttp({ port: 0, tls: undefined, routes: slow, log: silentLogger });
+    const url = `http://127.0.0.1:${server.port}`;
+    await (await fetch(`${url}/spread`)).text(); // Its connection is kept.
+    const answered = fetch(`${url}/slow`);
+    await asked.promise;
+    const ended = server[Symbol.asyncDispose]();
+    answers.resolve();
+    const { headers } = await answered;
+    assert.equal(headers.get("connection"), "close");
+    await ended;
+    await assert.rejects(fetch(`${url}/spread`));
+  });
+
   it("refuses a body that is too large", async () => {
     await using server = await serveHttp({ port: 0, tls: undefined, routes, log: silentLogger });
     const answer = await call({ port: server.port, path: "/echo", body: "x".repeat(4 * 2 ** 20 + 1) });

@@ -14,6 +14,8 @@ const requestMsMax = 10_000;
  */
 const idleMsMax = 120_000;
 const connectionsMax = 256;
+/** How long the requests that are under way at the end may take. */
+const endMsMax = 3_000;
 
 /** A route's whole answer. */
 export interface HttpAnswer {
@@ -44,11 +46,11 @@ interface HttpOptions {
 }
 
 /**
- * Serves until it is disposed. Bodies, connections and times are bounded; a failing route answers 500. Throws PORT_IN_USE, or the
+ * Serves until it is disposed, and then answers what it was asked before. Bodies, connections and times are bounded; a failing route answers 500. Throws PORT_IN_USE, or the
  * system's error, if the port cannot be bound.
  */
 export async function serveHttp(options: HttpOptions): Promise<AsyncDisposable & { readonly port: number }> {
-  const { server, close } = listener(options);
+  const { server, end } = listener(options);
   server.requestTimeout = requestMsMax;
   server.headersTimeout = requestMsMax;
   server.keepAliveTimeout = idleMsMax;
@@ -57,14 +59,16 @@ export async function serveHttp(options: HttpOptions): Promise<AsyncDisposable &
   return {
     port: (server.address() as AddressInfo).port,
     [Symbol.asyncDispose]: async () => {
-      close();
-      server.closeAllConnections();
-      await new Promise<void>((resolve) => server.close(() => resolve()));
+      end();
+      const late = setTimeout(() => server.closeAllConnections(), endMsMax);
+      await new Promise<void>((resolve) => server.close(() => resolve())); // It closes unused connections at once.
+      clearTimeout(late);
     },
   };
 }
 
 function listener({ tls, routes, log }: HttpOptions) {
+  let isEnding = false;
   const onRequest = (request: IncomingMessage, response: ServerResponse) => {
     const gone = new AbortController();
     response.once("close", () => gone.abort(new Error("the client is gone")));
@@ -79,12 +83,16 @@ function listener({ tls, routes, log }: HttpOptions) {
           type: "application/json",
           text: body === undefined ? "" : JSON.stringify(body),
         };
-        response.writeHead(status, { "content-type": type, "content-length": Buffer.byteLength(text) });
+        const headers = { "content-type": type, "content-length": Buffer.byteLength(text) };
+        response.writeHead(status, isEnding ? { ...headers, connection: "close" } : headers);
         response.end(text);
       })
       .catch((err: unknown) => log.debug({ path: request.url, err }, "an answer was not sent"));
   };
-  if (tls === undefined) return { server: nodeHttp().createServer(onRequest), close: () => {} };
+  const ending = () => {
+    isEnding = true;
+  };
+  if (tls === undefined) return { server: nodeHttp().createServer(onRequest), end: ending };
   let served = tls.current();
   const server = createServer(served, onRequest);
   // The certificate may be renewed while the server runs.
@@ -99,7 +107,12 @@ function listener({ tls, routes, log }: HttpOptions) {
       log.error({ err }, "a renewed certificate cannot be used; the former one is");
     }
   };
-  return { server, close: tls.changed(renew) };
+  const unfollow = tls.changed(renew);
+  const end = () => {
+    unfollow();
+    ending();
+  };
+  return { server, end };
 }
 
 async function answer(routes: HttpRoutes, request: IncomingMessage, o: Signal): Promise<HttpAnswer> {

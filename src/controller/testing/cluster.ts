@@ -52,6 +52,7 @@ interface ReplicaChanges {
   readonly transport?: Transport;
   readonly probe?: Probe;
   readonly log?: Logger;
+  readonly endMs?: number;
 }
 
 /** How a node and its agent look to the controller. Healthy by default. */
@@ -90,9 +91,9 @@ export class TestCluster implements AsyncDisposable {
   }
 
   #run(changed: ControllerProgramOptions, more: ReplicaChanges, o: Signal): Promise<void> {
-    const { conf = "", transport = this.api, probe, log = silentLogger } = more;
+    const { conf = "", transport = this.api, probe, log = silentLogger, endMs = 0 } = more;
     const { settings } = decodeSettings(conf);
-    const deps = { transport, clock: this.clock, log, settings, ...(probe !== undefined && { probe }) };
+    const deps = { transport, clock: this.clock, log, settings, endMs, ...(probe !== undefined && { probe }) };
     return runReplica(changed, deps, o);
   }
 
