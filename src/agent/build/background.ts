@@ -83,7 +83,7 @@ async function finishWhatWasLeft({ log, cluster, records }: Context, { addresses
   await takeDownEndedSandboxes({ records, pods, perform: (request, o) => calls.perform(request, o), log }, o);
 }
 
-function compareSources(context: Context, { addresses }: Built, hostState: HostState): Faults {
+function compareSources(context: Context, { addresses, calls }: Built, hostState: HostState): Faults {
   const { options, log, clock, tasks, ovsClients, host, records, events, metrics } = context;
   const faults = new Faults({
     node: options.node,
@@ -92,6 +92,7 @@ function compareSources(context: Context, { addresses }: Built, hostState: HostS
     metrics,
     clock,
     log,
+    busy: () => (calls.depth.inside === 0 ? undefined : calls.idle()),
     everyMs: options.lookEveryMs,
     records: () => records.list(),
     ovs: ovsClients,

@@ -26,6 +26,8 @@ class Node implements Disposable {
   readonly verified: string[] = [];
   readonly metrics = new CallMetrics();
   readonly ports = new Map<string, OvsPort>();
+  /** Set while a call is at work. */
+  call: PromiseWithResolvers<void> | undefined;
   readonly faults: Faults;
   readonly #folder = mkdtempSync(join(tmpdir(), "faults-"));
   readonly #records = new Records(this.#folder);
@@ -50,6 +52,7 @@ class Node implements Disposable {
       verify: async ({ containerId }) => void this.verified.push(containerId),
       events: { record: (_subject, { reason, message }) => void this.events.push(`${reason} ${message}`) },
       metrics: this.metrics,
+      busy: () => this.call?.promise,
       everyMs: 20_000,
       clock: this.clock,
       log: silentLogger,
@@ -176,6 +179,25 @@ if (isolated(import.meta.url)) {
         /^FaultPortWithoutNamespace port left: Open vSwitch has it for .* but there is no such/,
       );
       assert.deepEqual(await n.kinds(), []);
+    });
+
+    it("are looked for when no call is at work, or after ten seconds", async () => {
+      using n = node();
+      n.port("left", "/run/netns/gone");
+      n.call = Promise.withResolvers();
+      let looks = 0;
+      const look = () => n.faults.reconcile({ signal: never }).then(() => void looks++);
+      const first = look();
+      await n.clock.advance(9_000);
+      assert.equal(looks, 0);
+      n.call.resolve();
+      n.call = undefined;
+      await first;
+      n.call = Promise.withResolvers();
+      const second = look();
+      await n.clock.advance(10_000);
+      await second;
+      assert.deepEqual([looks, n.ports.has("left")], [2, false]);
     });
 
     it("a host's end without port has its sandbox restored", async () => {

@@ -1,9 +1,9 @@
 import { setImmediate } from "node:timers/promises";
-import { type Clock, formatError, type Logger, type Signal } from "#base";
+import { type Clock, formatError, type Logger, type Signal, within } from "#base";
 import { type Disagreement, eventOfFault, type FaultFacts, nodeFaults, type SandboxFact } from "#doctor";
 import { parsePrefix } from "#ip";
 import { type EventRecorder, nodeSubject } from "#kube";
-import { type Netns, openNetns, readNetnsId } from "#linux";
+import { type Link, type Netns, openNetns, readNetnsId } from "#linux";
 import type { OvsPort } from "#ovsdb";
 import { nodeRulePreference } from "#plugins";
 import type { CallMetrics } from "../http/metrics.ts";
@@ -23,11 +23,19 @@ interface FaultsOptions {
   readonly verify: (record: SandboxRecord, o: Signal) => Promise<void>;
   readonly events: Pick<EventRecorder, "record">;
   readonly metrics: Pick<CallMetrics, "fault">;
+  /** Resolves when no call is at work; undefined if none is. */
+  readonly busy: () => Promise<void> | undefined;
   /** How often the node is checked. Two checks in a row must agree before a repair: at 20 s it comes within a minute. */
   readonly everyMs: number;
   readonly clock: Clock;
   readonly log: Logger;
 }
+
+/**
+ * A look keeps the thread for up to 25 ms on a node with 250 Pods, so it gives way to calls; for so long in all, as a node on which
+ * calls never end is looked at, too.
+ */
+const giveWayMsMax = 10_000;
 
 /**
  * Regularly compares what records, Open vSwitch, the kernel and the Pods' namespaces say about the same thing. A contradiction
@@ -46,7 +54,7 @@ export class Faults {
 
   /** One look at the node: contradictions, which may still resolve themselves. */
   async look(): Promise<readonly Disagreement[]> {
-    return nodeFaults(await this.#observe());
+    return nodeFaults(await this.#observe(() => undefined));
   }
 
   async run({ signal }: Signal): Promise<void> {
@@ -64,7 +72,7 @@ export class Faults {
 
   /** Looks, and repairs what the previous look saw, too. Returns what both saw. */
   async reconcile(o: Signal): Promise<readonly Disagreement[]> {
-    const found = await this.look();
+    const found = nodeFaults(await this.#observe(this.#givingWay(o)));
     const confirmed = found.filter(({ key }) => this.#before.has(key));
     this.#before = new Set(found.map(({ key }) => key));
     for (const key of this.#told) if (!this.#before.has(key)) this.#told.delete(key);
@@ -109,21 +117,35 @@ export class Faults {
     }
   }
 
+  /** Waits until no call is at work, each time that it is asked to, until the time for that is used up. */
+  #givingWay({ signal }: Signal): () => Promise<unknown> | undefined {
+    const { clock, busy } = this.#options;
+    const untilMs = clock.monotonicMs() + giveWayMsMax;
+    return () => {
+      const atWork = busy();
+      const leftMs = untilMs - clock.monotonicMs();
+      return atWork === undefined || leftMs <= 0 ? undefined : within(atWork, leftMs, { clock, signal });
+    };
+  }
+
   /** Enters Pods one by one, so that calls run in between. Reads records at the same moment as what is compared with them. */
-  async #observe(): Promise<FaultFacts> {
+  async #observe(giveWay: () => Promise<unknown> | undefined): Promise<FaultFacts> {
     const { records, ovs, host, clock } = this.#options;
     const at = <T>(items: readonly T[]) => ({ items, readAt: clock.wall() });
     const found: FaultFacts["inside"]["items"][number][] = [];
     for (const record of records()) {
+      await giveWay();
       if (isSandboxThere(record)) found.push(...insideOf(record));
       await setImmediate();
     }
+    await giveWay();
     const inside = at(found);
+    const links = host.rtnl.links();
     return {
       inside,
       sandboxes: at(records().map(sandboxFact)),
-      links: at(host.rtnl.links().map(({ name }) => name)),
-      routes: at(this.#routes()),
+      links: at(links.map(({ name }) => name)),
+      routes: at(this.#routes(links)),
       // Ports are read last: a port that appears meanwhile already has its record.
       ports: ovs.list().every(({ state }) => state.kind === "connected")
         ? at(ovs.list().flatMap((one) => [...one.ports().values()].flatMap(portFact)))
@@ -131,7 +153,7 @@ export class Faults {
     };
   }
 
-  #routes(): FaultFacts["routes"]["items"] {
+  #routes(links: readonly Link[]): FaultFacts["routes"]["items"] {
     const { rtnl } = this.#options.host;
     const tables = new Set(
       ([4, 6] as const).flatMap((family) =>
@@ -141,7 +163,7 @@ export class Faults {
           .map(({ table }) => table),
       ),
     );
-    const nameOf = new Map(rtnl.links().map(({ index, name }) => [index, name]));
+    const nameOf = new Map(links.map(({ index, name }) => [index, name]));
     return [...tables].flatMap((table) =>
       ([4, 6] as const).flatMap((family) =>
         rtnl.routes({ family, table }).map(({ dst, dev }) => ({ dst, table, dev: nameOf.get(dev ?? 0) ?? "" })),
