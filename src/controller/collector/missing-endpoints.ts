@@ -9,6 +9,8 @@ import { removeEndpoint } from "./endpoints.ts";
 /** How long after a list the next one is made; longer where a list takes long, because it is of the whole cluster. */
 const lookEveryMs = 30_000;
 const restPerList = 100;
+/** How many are made after one list: there may be 150,000. */
+const madeMax = 1_000;
 /** Agents show an ordinary Pod within two minutes after its ADD. */
 const shownMsMax = 180_000;
 
@@ -44,7 +46,7 @@ export async function runMissingEndpoints(deps: Deps, options: MissingOptions, {
   }
 }
 
-/** The keys of endpoints that should be there and are not, with the names of their claims. */
+/** The keys of endpoints that should be there and are not, with the names of their claims; first those that next Pods need. */
 async function look(
   { client }: Deps,
   { claims, pod }: MissingOptions,
@@ -54,17 +56,19 @@ async function look(
   const there = new Set<string>();
   for await (const { metadata } of client.forViews().listAll(metadataOf(spiderEndpoints), o))
     there.add(keyOf(metadata));
-  const missing = new Map<string, string[]>();
+  const [kept, shown] = [new Map<string, string[]>(), new Map<string, string[]>()];
   for (const { metadata, spec } of claims.list()) {
     const { podNamespace: namespace = "", podName: name = "" } = spec;
-    const isShown = spec.purpose === "Sticky" || (isHeld({ spec }) && pod(`${namespace}/${name}`) !== undefined);
+    const isKept = spec.purpose === "Sticky";
+    if (!isKept && (!isHeld({ spec }) || pod(`${namespace}/${name}`) === undefined)) continue;
     const key = keyOfEndpoint({ spec });
-    if (!isShown || there.has(key)) continue;
+    const missing = isKept ? kept : shown;
     const names = missing.get(key) ?? [];
+    if (there.has(key) || (names.length === 0 && missing.size >= madeMax)) continue;
     names.push(metadata.name);
     missing.set(key, names);
   }
-  return missing;
+  return new Map([...kept, ...shown].slice(0, madeMax));
 }
 
 interface Missing {
