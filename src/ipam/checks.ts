@@ -163,6 +163,14 @@ export function judge(pool: PoolView, facts: FilterFacts): Verdict {
   return { pool: pool.name, accepted: true };
 }
 
+/** Every check that the pool fails. */
+export function rejectionsOf(pool: PoolView, facts: FilterFacts): readonly Rejection[] {
+  return checks.flatMap(({ id, rejects }) => {
+    const rejection = rejects(pool, facts);
+    return rejection === undefined ? [] : [{ pool: pool.name, accepted: false, check: id, ...rejection }];
+  });
+}
+
 /** True for an automatic pool of one application. Network and master interface are not checked for it. */
 function isOwnPool({ auto, podAffinity }: PoolView): boolean {
   return auto && podAffinity !== undefined;

@@ -16,7 +16,7 @@ export {
   routesAskedBy,
 } from "./annotations.ts";
 export { autoPoolLabels, autoPoolName } from "./auto-pools.ts";
-export { judge, type Rejection } from "./checks.ts";
+export { judge, type Rejection, rejectionsOf } from "./checks.ts";
 export { type Choice, Chooser, type Evidence, type UsageSnapshot } from "./choice.ts";
 export { formatExhausted, formatShortage, type SetAside, type Shortage } from "./exhausted.ts";
 export { formatVerdict } from "./format.ts";

@@ -99,6 +99,39 @@ describe("spiderpoolctl explain", () => {
     );
   });
 
+  it("lets a Pod into a pool past every check at once, and not at all where one remains", async () => {
+    const podAffinity = { matchExpressions: [{ key: "team", operator: "In", values: ["blue", "green"] }] };
+    cluster.pool("b", "10.7.0", { nodeName: ["node2"], namespaceAffinity: { matchLabels: { x: "y" } }, podAffinity });
+    cluster.pool("c", "10.8.0", {
+      disable: true,
+      nodeAffinity: { matchExpressions: [{ key: "kubernetes.io/hostname", operator: "DoesNotExist" }] },
+    });
+    cluster.pod("web", ippool({ ipv4: ["b", "c"] }));
+    const { out } = await cluster.explain("pod", "web");
+    assert.deepEqual(out.split("\n").slice(-9), [
+      "What to do:",
+      "  add the node to spec.nodeName of the IPPool, or let the Pod run on a node that is listed; or set spec.disable of the IPPool to false, or name another",
+      "  - let node node1 use IPPool b, and label namespace default as IPPool b asks, and label Pod web as IPPool b asks",
+      `      kubectl patch spiderippool b --type=merge -p '{"spec":{"nodeName":["node2","node1"]}}' && kubectl label namespace default --overwrite x=y && kubectl label pod -n default web --overwrite team=blue`,
+      "  - use IPPool a",
+      `      kubectl annotate pod -n default web --overwrite 'ipam.spidernet.io/ippool={"ipv4":["a"]}'`,
+      "",
+      "See docs/reference/errors.md#no_pool",
+      "",
+    ]);
+  });
+
+  it("names other pools in every family in which the Pod gets none", async () => {
+    const [settings] = cluster.api.all(configMaps);
+    cluster.api.apply(configMaps, { ...(settings ?? assert.fail()), data: { ...settings?.data, "conf.yml": "" } });
+    cluster.pool("a6", "", { ipVersion: 6, subnet: "fd00::/64", ips: ["fd00::1"] });
+    for (const ipv6 of [["a6", "a6"], ["nix"], ["a"]]) {
+      cluster.pod("web", ippool({ ipv4: ["z*"], ipv6 }));
+      const { out } = await cluster.explain("pod", "web");
+      assert.ok(out.includes(`--overwrite 'ipam.spidernet.io/ippool={"ipv4":["a"],"ipv6":["a6"]}'`), out);
+    }
+  });
+
   it("takes the annotation about subnets away from a bare Pod: it would win over the pool that is named in its place", async () => {
     cluster.pod("bare", { [annotations.subnet]: '{"ipv4":["s"]}' });
     const { status, out } = await cluster.explain("pod", "bare");

@@ -18,7 +18,7 @@ import type { Facts, Usage } from "./facts.ts";
 import { holderOf, isManaged, selectionOf } from "./scene.ts";
 
 /** How selection judges one pool. */
-export interface PoolReport {
+interface PoolReport {
   readonly pool: string;
   readonly family: Family;
   /** `free`: it has addresses; `used`: it has none left; `passed`: it may not be used here. */

@@ -16,6 +16,8 @@ import {
   judge,
   type PoolView,
   parseSubnetAnnotations,
+  type Rejection,
+  rejectionsOf,
   subnetAnnotationKeys,
 } from "#ipam";
 import type { Claim } from "#ledger";
@@ -24,7 +26,7 @@ import type { Attempt } from "./attempt.ts";
 import { subnetFixes } from "./auto-pools.ts";
 import type { Facts, Usage } from "./facts.ts";
 import { annotationFix, type Fix, labelFix, patchCommand, shellLine } from "./fix.ts";
-import type { NicReport, PoolReport } from "./nic-report.ts";
+import type { NicReport } from "./nic-report.ts";
 import { selectionOf } from "./scene.ts";
 
 /** How many addresses are added to a full pool at most: one range of free addresses. */
@@ -44,7 +46,7 @@ export function poolFixes(facts: Facts, usage: Usage, attempt: Attempt, report: 
   if (refused !== undefined) {
     const passed = report.pools.filter(({ family, state }) => family === refused.family && state === "passed");
     return [
-      ...passed.flatMap((one) => letIn(facts, attempt.node, one) ?? []),
+      ...passed.flatMap(({ pool }) => letIn(facts, attempt, report, refused, pool) ?? []),
       ...elsewhere(facts, attempt, report, refused),
     ];
   }
@@ -128,34 +130,55 @@ function unusedIn({ family, subnet, gateway }: PoolView, { pools, reserved }: Fa
   );
 }
 
-/** Lets the Pod use a pool that was passed over; undefined if no change of the pool or of labels can. */
-function letIn(facts: Facts, node: string, { pool, rejection }: PoolReport): Fix | undefined {
-  const { pod, pools, poolObjects } = facts;
-  const view = pools.get(pool);
-  const spec = poolObjects.get(pool)?.spec;
-  if (view === undefined || spec === undefined || rejection === undefined) return undefined;
-  const patch = (text: string, change: object): Fix => ({
-    text,
-    command: patchCommand(["spiderippool", pool], { spec: change }),
-  });
-  switch (rejection.check) {
+/** Lets the Pod use a pool that was passed over; undefined if no change of the pool and of labels is enough for that. */
+function letIn(facts: Facts, { node }: Attempt, { nic }: NicReport, decision: Decision, pool: string): Fix | undefined {
+  const view = facts.pools.get(pool);
+  if (view === undefined || decision.family === undefined) return undefined;
+  const isNamed = decision.rule === "ippool" || decision.rule === "ippools" || decision.rule === "namespace";
+  const strict = isNamed && facts.installation.settings.enableStrictIPPoolScope;
+  const input = { ...selectionOf(facts, node, nic), family: decision.family, strict };
+  const ways = rejectionsOf(view, input).map((rejection) => wayPast(facts, node, view, rejection));
+  const known = ways.filter((way) => way !== undefined);
+  if (known.length < ways.length) return undefined;
+  const changes = known.flatMap(({ change }) => change ?? []);
+  const spec = Object.assign({}, ...changes) as object;
+  const patch = changes.length === 0 ? [] : [patchCommand(["spiderippool", pool], { spec })];
+  return {
+    text: known.map(({ text }) => text).join(", and "),
+    command: [...patch, ...known.flatMap(({ command }) => command ?? [])].join(" && "),
+  };
+}
+
+/** What lets a pool pass one check: a change of its spec, or a command. */
+interface Way {
+  readonly text: string;
+  readonly change?: object;
+  readonly command?: string;
+}
+
+function wayPast(facts: Facts, node: string, view: PoolView, { check, found }: Rejection): Way | undefined {
+  const { pod } = facts;
+  const { name: pool } = view;
+  switch (check) {
     case "disabled":
-      return patch(`enable IPPool ${pool}`, { disable: false });
+      return { text: `enable IPPool ${pool}`, change: { disable: false } };
     case "nodeName":
-      return patch(`let node ${node} use IPPool ${pool}`, { nodeName: [...view.nodeName, node] });
+      return { text: `let node ${node} use IPPool ${pool}`, change: { nodeName: [...view.nodeName, node] } };
     case "scope":
       // It is for all namespaces by now where it is a default.
-      return patch(`let namespace ${pod.namespace}, and no other one, use IPPool ${pool}`, {
-        namespaceName: [pod.namespace],
-      });
+      return {
+        text: `let namespace ${pod.namespace}, and no other one, use IPPool ${pool}`,
+        change: { namespaceName: [pod.namespace] },
+      };
     case "namespaceName":
-      return patch(`let namespace ${pod.namespace} use IPPool ${pool}`, {
-        namespaceName: [...view.namespaceName, pod.namespace],
-      });
+      return {
+        text: `let namespace ${pod.namespace} use IPPool ${pool}`,
+        change: { namespaceName: [...view.namespaceName, pod.namespace] },
+      };
     case "multusName": {
-      const nad = rejection.found.split(" of NIC ")[0] ?? "";
+      const nad = found.split(" of NIC ")[0] ?? "";
       if (nad === "(none)") return undefined;
-      return patch(`let network ${nad} use IPPool ${pool}`, { multusName: [...view.multusName, nad] });
+      return { text: `let network ${nad} use IPPool ${pool}`, change: { multusName: [...view.multusName, nad] } };
     }
     case "nodeAffinity":
       return labelFix(["node", node], view.nodeAffinity, `IPPool ${pool}`);
@@ -176,7 +199,7 @@ function elsewhere(facts: Facts, attempt: Attempt, report: NicReport, decision: 
   if (found.size === 0) return [];
   const text = `use IPPool ${[...found.values()].join(" and ")}`;
   if (decision.rule === "namespace") return [namespaceFix(facts, text, found)];
-  const names = { ...kept(report, decision.family), ...byKey(found) };
+  const names = { ...poolsOf(facts, attempt, report), ...byKey(found) };
   if (decision.rule !== "ippools") {
     // The annotations about subnets would win over it.
     const { subnet, subnets } = subnetAnnotationKeys;
@@ -187,21 +210,26 @@ function elsewhere(facts: Facts, attempt: Attempt, report: NicReport, decision: 
   // The annotation must name all NICs.
   const items = attempt.nics
     .filter(({ managed }) => managed)
-    .map((one) => ({ interface: one.nic, ...(one.nic === report.nic ? names : itemOf(facts, attempt, one)) }));
+    .map((one) => ({ interface: one.nic, ...(one.nic === report.nic ? names : poolsOf(facts, attempt, one)) }));
   return [annotationFix(facts, text, { [annotationKeys.ippools]: JSON.stringify(items) })];
 }
 
-/** The pools of another NIC: those that it has now or, if they are refused too, others that it could have. */
-function itemOf(facts: Facts, attempt: Attempt, report: NicReport): Readonly<Record<string, readonly string[]>> {
-  const [refused] = report.decisions.filter(({ outcome }) => outcome.kind === "refused");
-  const others = kept(report, refused?.family);
-  return refused === undefined ? others : { ...others, ...byKey(usable(facts, attempt, report, refused)) };
+/** The pools that a NIC names or, in the place of those that are refused or used up, others that it could have. */
+function poolsOf(facts: Facts, attempt: Attempt, report: NicReport): Readonly<Record<string, readonly string[]>> {
+  const named = report.decisions.filter(({ family }) => family !== undefined);
+  const others = report.decisions.filter((one) => fails(report, one)).map((one) => usable(facts, attempt, report, one));
+  return {
+    ...Object.fromEntries(named.map((one) => [`ipv${one.family}`, one.named])),
+    ...Object.assign({}, ...others.map(byKey)),
+  };
 }
 
-/** The named pools of the other address families: they stay. */
-function kept({ decisions }: NicReport, family: Family | undefined): Readonly<Record<string, readonly string[]>> {
-  const others = decisions.filter((one) => one.family !== undefined && one.family !== family);
-  return Object.fromEntries(others.map((one) => [`ipv${one.family}`, one.named]));
+/** Whether the NIC gets no address by this decision. */
+function fails({ pools }: NicReport, { outcome, family }: Decision): boolean {
+  if (outcome.kind === "refused") return true;
+  return outcome.pools.every((name) =>
+    pools.some((one) => one.pool === name && one.family === family && one.state === "used"),
+  );
 }
 
 function byKey(found: ReadonlyMap<Family, string>): Readonly<Record<string, readonly string[]>> {
