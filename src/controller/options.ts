@@ -49,7 +49,14 @@ export interface ControllerProgramOptions {
    * The SpiderCoordinator to create if it does not exist; without a spec it gets the chart's default. Undefined: no
    * SpiderCoordinator is created or kept up to date.
    */
-  readonly coordinator: { readonly name: string; readonly spec: SpiderCoordinatorSpec | undefined } | undefined;
+  readonly coordinator:
+    | {
+        readonly name: string;
+        readonly spec: SpiderCoordinatorSpec | undefined;
+        /** The ConfigMap of Cilium's settings. */
+        readonly cilium: { readonly namespace: string; readonly name: string };
+      }
+    | undefined;
   /** Whether SpiderMultusConfigs are admitted and rendered. */
   readonly multusConfigs: boolean;
   /** `app.kubernetes.io/component` of the agents' Pods. */
@@ -85,6 +92,7 @@ MULTUS_CLUSTER_NETWORK (the default network of Pods that name none; Events say s
 MULTUS_CLUSTER_NETWORK_CREATED (true: it is created, empty, if it does not exist),
 SPIDERPOOL_COORDINATOR_ENABLED (true), SPIDERPOOL_COORDINATOR_DEAFULT_NAME (default; spelled so by the chart),
 SPIDERPOOL_COORDINATOR_SPEC (JSON; its spec at creation), SPIDERPOOL_MULTUS_CONFIG_ENABLED (true),
+SPIDERPOOL_CILIUM_CONFIGMAP_NAMESPACE_NAME (kube-system/cilium-config; where Cilium's settings are),
 SPIDERPOOL_HEALTH_BIND_ADDRESS, SPIDERPOOL_WEBHOOK_BIND_ADDRESS, SPIDERPOOL_METRIC_BIND_ADDRESS (address of each port),
 and those for metrics, collection and leader election: docs/reference/controller.md.
 `;
@@ -143,6 +151,7 @@ export function readOptions(
           name: environment.text("SPIDERPOOL_COORDINATOR_DEAFULT_NAME") || "default",
           // Admission validates the spec with the object.
           spec: environment.json("SPIDERPOOL_COORDINATOR_SPEC") as SpiderCoordinatorSpec | undefined,
+          cilium: readCilium(environment),
         }
       : undefined,
     multusConfigs: environment.flag("SPIDERPOOL_MULTUS_CONFIG_ENABLED", true),
@@ -154,6 +163,15 @@ export function readOptions(
   };
   environment.check();
   return options;
+}
+
+/** Adds a name without a namespace to `environment.wrong`. */
+function readCilium(environment: Environment): { readonly namespace: string; readonly name: string } {
+  const variable = "SPIDERPOOL_CILIUM_CONFIGMAP_NAMESPACE_NAME";
+  const text = environment.text(variable) || "kube-system/cilium-config";
+  const [, namespace = "", name = ""] = /^([^/]+)\/([^/]+)$/.exec(text) ?? [];
+  if (name === "") environment.wrong.push(`${variable} is ${JSON.stringify(text)}, namespace/name is needed`);
+  return { namespace, name };
 }
 
 const timeUnits: Readonly<Record<string, number>> = { s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 };

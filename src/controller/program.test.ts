@@ -77,6 +77,17 @@ describe("two replicas", () => {
 });
 
 describe("readOptions()", () => {
+  it("reads where Cilium's settings are", () => {
+    const read = (at?: string) => {
+      const more = at === undefined ? {} : { SPIDERPOOL_CILIUM_CONFIGMAP_NAMESPACE_NAME: at };
+      const options = readOptions(["daemon"], { ...env, ...more });
+      return "print" in options ? assert.fail() : options.coordinator?.cilium;
+    };
+    assert.deepEqual(read(), { namespace: "kube-system", name: "cilium-config" });
+    assert.deepEqual(read("cilium/settings"), { namespace: "cilium", name: "settings" });
+    assert.throws(() => read("settings"), /CILIUM_CONFIGMAP_NAMESPACE_NAME is "settings", namespace\/name is needed/);
+  });
+
   const env = { SPIDERPOOL_POD_NAME: "a", SPIDERPOOL_POD_NAMESPACE: "kube-system" };
 
   it("takes ports from flags, then from the environment, then the usual ones", () => {

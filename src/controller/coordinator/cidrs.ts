@@ -14,8 +14,10 @@ export interface ClusterFacts {
   readonly serviceCidrs: readonly string[];
   /** From Calico's enabled IPPools, the oldest first. */
   readonly calicoPools: readonly string[];
-  /** The data of the ConfigMap cilium-config. */
+  /** The data of the ConfigMap of Cilium's settings. */
   readonly cilium?: Readonly<Record<string, string>> | undefined;
+  /** Where that is, as `namespace/name`. */
+  readonly ciliumAt: string;
   /** From all CiliumPodIPPools. */
   readonly ciliumPools: readonly string[];
   /** Whether Flannel's ConfigMap exists. */
@@ -78,14 +80,14 @@ function podCidrs(type: Exclude<PodCidrType, "auto">, facts: ClusterFacts, kuber
   }
 }
 
-function ciliumCidrs({ cilium, ciliumPools }: ClusterFacts, kubernetes: readonly string[]): Found {
-  if (cilium === undefined) return { missing: "no ConfigMap kube-system/cilium-config found" };
+function ciliumCidrs({ cilium, ciliumAt, ciliumPools }: ClusterFacts, kubernetes: readonly string[]): Found {
+  if (cilium === undefined) return { missing: `no ConfigMap ${ciliumAt} found` };
   const { ipam = "" } = cilium;
   switch (ipam) {
     case "cluster-pool":
     case "cluster-pool-v2beta": {
       const { "cluster-pool-ipv4-cidr": v4, "cluster-pool-ipv6-cidr": v6 } = cilium;
-      return some([...listOf(v4), ...listOf(v6)], `cilium-config has ipam ${ipam} and no cluster-pool CIDR`);
+      return some([...listOf(v4), ...listOf(v6)], `${ciliumAt} has ipam ${ipam} and no cluster-pool CIDR`);
     }
     case "multi-pool":
       return some(ciliumPools, "no CiliumPodIPPool found");

@@ -6,7 +6,13 @@ import { configMaps, events, type Pod, pods } from "#kube";
 import { TestCluster } from "../testing/cluster.ts";
 import { type ClusterFacts, detectType, resolveCidrs } from "./cidrs.ts";
 
-const nothing: ClusterFacts = { serviceCidrs: [], calicoPools: [], ciliumPools: [], flannel: false };
+const nothing: ClusterFacts = {
+  serviceCidrs: [],
+  calicoPools: [],
+  ciliumAt: "kube-system/cilium-config",
+  ciliumPools: [],
+  flannel: false,
+};
 const kubeadm =
   "kind: ClusterConfiguration\nnetworking:\n  podSubnet: 10.244.0.0/16, fd00:10::/56\n  serviceSubnet: 10.96.0.0/12\n";
 const cilium = { ipam: "cluster-pool", "cluster-pool-ipv4-cidr": "10.0.0.0/8" };
@@ -102,6 +108,18 @@ describe("the SpiderCoordinator", () => {
       ["auto", "auto", true, ["169.254.0.0/16"], 1500],
     );
     assert.deepEqual(status, { phase: "Synced", reason: "", overlayPodCIDR: [], serviceCIDR: ["10.96.0.0/12"] });
+  });
+
+  it("finds Cilium's settings where the chart says, and says where they are missing", async () => {
+    await using cluster = new TestCluster();
+    const at = { namespace: "cilium-system", name: "settings" };
+    const kubernetes = { namespace: "kube-system", name: "kubeadm-config" };
+    cluster.api.apply(configMaps, { metadata: kubernetes, data: { ClusterConfiguration: kubeadm } });
+    await cluster.start({ coordinator: { name: "default", spec: { podCIDRType: "cilium" }, cilium: at } });
+    assert.equal(read(cluster)?.status?.reason, "no ConfigMap cilium-system/settings found");
+    cluster.api.apply(configMaps, { metadata: at, data: cilium });
+    await cluster.pass(31_000);
+    assert.deepEqual(read(cluster)?.status?.overlayPodCIDR, ["10.0.0.0/8"]);
   });
 
   it("that is not ready says why and is looked at again after 30 s", async () => {

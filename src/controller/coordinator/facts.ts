@@ -1,5 +1,14 @@
 import type { Signal } from "#base";
-import { ApiStatusError, configMaps, type KubeClient, type KubeObject, pods, type Resource } from "#kube";
+import {
+  ApiStatusError,
+  configMaps,
+  type KubeClient,
+  type KubeObject,
+  keyOf,
+  type ObjectRef,
+  pods,
+  type Resource,
+} from "#kube";
 import type { ClusterFacts } from "./cidrs.ts";
 
 interface ServiceCidr extends KubeObject {
@@ -39,12 +48,12 @@ const ciliumPools: Resource<CiliumPool> = {
   namespaced: false,
 };
 
-/** Reads the current facts. A kind that the cluster does not serve, or that we may not read, counts as absent. */
-export async function readFacts(client: KubeClient, o: Signal): Promise<ClusterFacts> {
+/** Reads the current facts; `ciliumAt` names the ConfigMap of Cilium's settings. A kind that the cluster does not serve, or that we may not read, counts as absent. */
+export async function readFacts(client: KubeClient, ciliumAt: ObjectRef, o: Signal): Promise<ClusterFacts> {
   const config = (namespace: string, name: string) => client.get(configMaps, { namespace, name }, o);
   const [kubeadm, cilium, flannel, formerFlannel, managers, services, calico, ciliumPodPools] = await Promise.all([
     config("kube-system", "kubeadm-config"),
-    config("kube-system", "cilium-config"),
+    client.get(configMaps, ciliumAt, o),
     config("kube-flannel", "kube-flannel-cfg"),
     config("kube-system", "kube-flannel-cfg"),
     client.list(pods, { ...o, labelSelector: "component=kube-controller-manager", limit: 1 }),
@@ -61,6 +70,7 @@ export async function readFacts(client: KubeClient, o: Signal): Promise<ClusterF
       .filter(({ metadata, spec }) => spec?.disabled !== true && metadata.deletionTimestamp === undefined)
       .flatMap(({ spec }) => spec?.cidr ?? []),
     cilium: cilium?.data,
+    ciliumAt: keyOf(ciliumAt),
     ciliumPools: byAge(ciliumPodPools ?? []).flatMap(({ spec }) => [
       ...(spec?.ipv4?.cidrs ?? []),
       ...(spec?.ipv6?.cidrs ?? []),

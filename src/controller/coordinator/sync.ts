@@ -8,7 +8,15 @@ import {
   spiderCoordinators,
 } from "#api";
 import type { Signal } from "#base";
-import { type ControllerOptions, fromStore, hasReason, type Store, subjectOf, TerminalError } from "#kube";
+import {
+  type ControllerOptions,
+  fromStore,
+  hasReason,
+  type ObjectRef,
+  type Store,
+  subjectOf,
+  TerminalError,
+} from "#kube";
 import type { Deps } from "../deps.ts";
 import { resolveCidrs } from "./cidrs.ts";
 import { readFacts } from "./facts.ts";
@@ -29,12 +37,14 @@ interface CoordinatorControllerOptions {
   readonly name: string;
   /** @default the chart's */
   readonly spec?: SpiderCoordinatorSpec | undefined;
+  /** The ConfigMap of Cilium's settings. */
+  readonly cilium: ObjectRef;
 }
 
 /** Fills in every SpiderCoordinator and keeps its status up to date; creates the cluster's own if it does not exist. */
 export function coordinatorController(
   deps: Deps,
-  { coordinators, name: own, spec = installed }: CoordinatorControllerOptions,
+  { coordinators, name: own, spec = installed, cilium }: CoordinatorControllerOptions,
 ): ControllerOptions {
   const { client, clock, log } = deps;
   return {
@@ -57,7 +67,7 @@ export function coordinatorController(
         return {}; // The watch brings the updated object.
       }
       if (coordinator.metadata.deletionTimestamp !== undefined) return {};
-      await publish(deps, coordinator, o);
+      await publish(deps, coordinator, cilium, o);
       return { afterMs: rereadMs };
     },
   };
@@ -93,10 +103,15 @@ async function update({ client }: Deps, coordinator: SpiderCoordinator, o: Signa
 }
 
 /** Writes the cluster's current ranges to the status, with an Event if they are unknown. */
-async function publish({ client, events }: Deps, coordinator: SpiderCoordinator, o: Signal): Promise<void> {
+async function publish(
+  { client, events }: Deps,
+  coordinator: SpiderCoordinator,
+  cilium: ObjectRef,
+  o: Signal,
+): Promise<void> {
   const { name, resourceVersion } = coordinator.metadata;
   const { podCIDRType = "auto", hijackCIDR } = coordinator.spec;
-  const status = resolveCidrs(podCIDRType, await readFacts(client, o), hijackCIDR);
+  const status = resolveCidrs(podCIDRType, await readFacts(client, cilium, o), hijackCIDR);
   if (!isDeepStrictEqual(status, coordinator.status)) {
     const body = { metadata: { resourceVersion }, status };
     await client.patch(spiderCoordinators, { name }, { kind: "merge", body }, { ...o, subresource: "status" });

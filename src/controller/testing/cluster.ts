@@ -30,7 +30,11 @@ export const options: ControllerProgramOptions = {
   bind: {},
   clusterNetwork: "",
   createsNetwork: true,
-  coordinator: { name: "default", spec: undefined },
+  coordinator: {
+    name: "default",
+    spec: undefined,
+    cilium: { namespace: "kube-system", name: "cilium-config" },
+  },
   multusConfigs: true,
   metrics: undefined,
   listedIps: 1_000,
