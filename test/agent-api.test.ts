@@ -1,14 +1,13 @@
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
-import { fileURLToPath } from "node:url";
 import { createLabClient, type KubeObject, type LabClient, textAt } from "../lab/api/index.ts";
 import type { LabHandle } from "../lab/launch.ts";
 import { Stage } from "../lab/scenarios/stage.ts";
 import { findKubectl } from "../lab/tools/kubectl.ts";
 import { launchProductLab } from "../scripts/common/product-lab.ts";
 import { seriesOf } from "../src/base/testing/metrics.ts";
+import { manifests } from "./stage.ts";
 
-const manifests = fileURLToPath(new URL("../examples/ovs", import.meta.url));
 const node = "node1";
 const macvlanStandIn = {
   cniVersion: "0.3.1",

@@ -1,5 +1,5 @@
 // The agent is killed at each stage of ADD and DEL of interfaces that are made on others of the node. The crash matrix on the lab
-// (test/crash.test.ts) has what its kernel has; the others are tried in a user-mode kernel (test/uml.test.ts).
+// (test/failures/crash.test.ts) has what its kernel has; the others are tried in a user-mode kernel (test/uml.test.ts).
 import assert from "node:assert/strict";
 import { before, describe, it } from "node:test";
 import { type Stage, silentLogger } from "#base";

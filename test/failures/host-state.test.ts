@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
 import { existsSync } from "node:fs";
 import { after, before, describe, it } from "node:test";
-import type { LabHandle } from "../lab/launch.ts";
-import type { Stage } from "../lab/scenarios/stage.ts";
-import { startStage } from "./stage.ts";
+import type { LabHandle } from "../../lab/launch.ts";
+import type { Stage } from "../../lab/scenarios/stage.ts";
+import { startStage } from "../stage.ts";
 
 /** Ends as soon as the node's rule and a Pod's route are there, or after 5 s in vain. */
 const untilBoth = `until ip rule show pref 1000 | grep -q "lookup 500" && ip route show table 500 | grep -q "^172.18.30."

@@ -2,11 +2,11 @@ import assert from "node:assert/strict";
 import { readdirSync, readFileSync } from "node:fs";
 import { after, before, describe, it } from "node:test";
 import { fileURLToPath } from "node:url";
-import type { Stage } from "../lab/scenarios/stage.ts";
-import { startStage } from "./stage.ts";
+import type { Stage } from "../../lab/scenarios/stage.ts";
+import { startStage } from "../stage.ts";
 
-const examples = fileURLToPath(new URL("../examples/ipam", import.meta.url));
-const guides = fileURLToPath(new URL("../docs/guides", import.meta.url));
+const examples = fileURLToPath(new URL("../../examples/ipam", import.meta.url));
+const guides = fileURLToPath(new URL("../../docs/guides", import.meta.url));
 const files = readdirSync(examples);
 
 interface Pod {

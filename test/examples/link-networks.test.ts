@@ -2,13 +2,13 @@ import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
 import { after, before, describe, it } from "node:test";
 import { fileURLToPath } from "node:url";
-import type { LabHandle } from "../lab/launch.ts";
-import { Stage } from "../lab/scenarios/stage.ts";
-import { findKubectl } from "../lab/tools/kubectl.ts";
-import { launchProductLab } from "../scripts/common/product-lab.ts";
-import { until } from "../src/base/testing/until.ts";
+import type { LabHandle } from "../../lab/launch.ts";
+import { Stage } from "../../lab/scenarios/stage.ts";
+import { findKubectl } from "../../lab/tools/kubectl.ts";
+import { launchProductLab } from "../../scripts/common/product-lab.ts";
+import { until } from "../../src/base/testing/until.ts";
 
-const examples = fileURLToPath(new URL("../examples", import.meta.url));
+const examples = fileURLToPath(new URL("../../examples", import.meta.url));
 const kinds = ["macvlan", "ipvlan", "vlan"] as const;
 
 interface Pod {

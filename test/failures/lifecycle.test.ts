@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
-import { createLabClient, type KubeObject, type LabClient, textAt } from "../lab/api/index.ts";
-import type { LabHandle } from "../lab/launch.ts";
-import type { Stage } from "../lab/scenarios/stage.ts";
-import { manifests, startStage } from "./stage.ts";
+import { createLabClient, type KubeObject, type LabClient, textAt } from "../../lab/api/index.ts";
+import type { LabHandle } from "../../lab/launch.ts";
+import type { Stage } from "../../lab/scenarios/stage.ts";
+import { manifests, startStage } from "../stage.ts";
 
 const node = "node1";
 const waitMsMax = 120_000;

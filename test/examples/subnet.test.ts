@@ -2,12 +2,12 @@ import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
-import type { LabHandle } from "../lab/launch.ts";
-import { Stage } from "../lab/scenarios/stage.ts";
-import { findKubectl } from "../lab/tools/kubectl.ts";
-import { launchProductLab } from "../scripts/common/product-lab.ts";
+import type { LabHandle } from "../../lab/launch.ts";
+import { Stage } from "../../lab/scenarios/stage.ts";
+import { findKubectl } from "../../lab/tools/kubectl.ts";
+import { launchProductLab } from "../../scripts/common/product-lab.ts";
 
-const examples = fileURLToPath(new URL("../examples", import.meta.url));
+const examples = fileURLToPath(new URL("../../examples", import.meta.url));
 const untilMs = 120_000;
 
 interface Pool {

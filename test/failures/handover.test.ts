@@ -1,10 +1,10 @@
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
-import { createLabClient, type LabClient, textAt } from "../lab/api/index.ts";
-import type { LabHandle } from "../lab/launch.ts";
-import type { Stage } from "../lab/scenarios/stage.ts";
-import { until } from "../src/base/testing/until.ts";
-import { startStage } from "./stage.ts";
+import { createLabClient, type LabClient, textAt } from "../../lab/api/index.ts";
+import type { LabHandle } from "../../lab/launch.ts";
+import type { Stage } from "../../lab/scenarios/stage.ts";
+import { until } from "../../src/base/testing/until.ts";
+import { startStage } from "../stage.ts";
 
 const node = "node1";
 /** Pods that come and go at once, all the time. */

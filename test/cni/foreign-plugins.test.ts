@@ -9,11 +9,11 @@ import { type Attachment, type CniResult, emptyResult, type Ipam, type PluginCon
 import { parseIp, parsePrefix } from "#ip";
 import { createNetns, deleteNetns, hostNetns } from "#linux";
 import { createOvsPlugin, type Plugin } from "#plugins";
-import { ForeignIpam } from "../src/agent/addresses/foreign-ipam.ts";
-import { ipamTypeOf } from "../src/agent/sandboxes/foreign.ts";
-import { type Answer, debianPlugins, TestRuntime, works } from "../src/agent/testing/runtime.ts";
-import { isolated } from "../src/linux/testing/isolated.ts";
-import { startOvsNode } from "../src/plugins/testing/ovs-node.ts";
+import { ForeignIpam } from "../../src/agent/addresses/foreign-ipam.ts";
+import { ipamTypeOf } from "../../src/agent/sandboxes/foreign.ts";
+import { type Answer, debianPlugins, TestRuntime, works } from "../../src/agent/testing/runtime.ts";
+import { isolated } from "../../src/linux/testing/isolated.ts";
+import { startOvsNode } from "../../src/plugins/testing/ovs-node.ts";
 
 /** Gives every attachment the same address, and counts who holds it. */
 class OneAddress implements Ipam {
@@ -127,7 +127,7 @@ if (isolated(import.meta.url)) {
     });
 
     it("the guide's network is a further one of a Pod: it comes, is checked and goes", async () => {
-      const guide = readFileSync(new URL("../docs/guides/foreign-plugins.md", import.meta.url), "utf8");
+      const guide = readFileSync(new URL("../../docs/guides/foreign-plugins.md", import.meta.url), "utf8");
       const [, manifest = ""] = /```yaml\n([\s\S]*?)```/.exec(guide) ?? [];
       const { metadata, spec } = parse(manifest) as { metadata: { name: string }; spec: { config: string } };
       main({ type: "ovs", bridge: "br1", ipam: { type: "spiderpool" } });

@@ -6,9 +6,9 @@ import { after, afterEach, before, beforeEach, describe, it } from "node:test";
 import { type JsonObject, SpiderError } from "#base";
 import { createNetns, deleteNetns } from "#linux";
 import { createPassthruPlugin, type Plugin } from "#plugins";
-import type { CallsOptions } from "../src/agent/calls/calls.ts";
-import { type TestCall, TestRuntime, works } from "../src/agent/testing/runtime.ts";
-import { isolated } from "../src/linux/testing/isolated.ts";
+import type { CallsOptions } from "../../src/agent/calls/calls.ts";
+import { type TestCall, TestRuntime, works } from "../../src/agent/testing/runtime.ts";
+import { isolated } from "../../src/linux/testing/isolated.ts";
 
 /** A Pod's networks as users of Multus know them, through the executable, with plugins that note how they were called. */
 if (isolated(import.meta.url)) {

@@ -1,11 +1,11 @@
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
 import { hintMark } from "#cni";
-import { createLabClient, type KubeObject, type LabClient, textAt } from "../lab/api/index.ts";
-import type { LabHandle } from "../lab/launch.ts";
-import type { Stage } from "../lab/scenarios/stage.ts";
-import { takenForSuccess } from "../src/cni/testing/answers.ts";
-import { startStage } from "./stage.ts";
+import { createLabClient, type KubeObject, type LabClient, textAt } from "../../lab/api/index.ts";
+import type { LabHandle } from "../../lab/launch.ts";
+import type { Stage } from "../../lab/scenarios/stage.ts";
+import { takenForSuccess } from "../../src/cni/testing/answers.ts";
+import { startStage } from "../stage.ts";
 
 const node = "node1";
 const ippool = "ipam.spidernet.io/ippool";

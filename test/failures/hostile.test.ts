@@ -4,16 +4,16 @@ import { isDeepStrictEqual } from "node:util";
 import { annotations as keys } from "#api";
 import { type JsonObject, SpiderError } from "#base";
 import { decodeCall, type PluginConfig, sentenceOf } from "#cni";
-import { parseIppoolAnnotation, parseIppoolsAnnotation, parseRoutesAnnotation } from "../src/ipam/annotations.ts";
-import { parseSubnetAnnotations } from "../src/ipam/subnet-annotations.ts";
-import { parseDefaultNetwork, parseNetworks } from "../src/multus/selection.ts";
-import { decodeSettings } from "../src/multus/settings.ts";
-import { addressesOfStatus } from "../src/multus/status.ts";
-import { decodeCoordinatorConfig } from "../src/plugins/coordinator/config.ts";
-import { wantedOf } from "../src/plugins/ifacer/config.ts";
-import { decodeOvsConfig } from "../src/plugins/ovs/config.ts";
-import { decodeMirrorConfig } from "../src/plugins/ovs-mirror/config.ts";
-import { decodeIpvlan, decodeMacvlan, decodeVlan } from "../src/plugins/sub-interface/config.ts";
+import { parseIppoolAnnotation, parseIppoolsAnnotation, parseRoutesAnnotation } from "../../src/ipam/annotations.ts";
+import { parseSubnetAnnotations } from "../../src/ipam/subnet-annotations.ts";
+import { parseDefaultNetwork, parseNetworks } from "../../src/multus/selection.ts";
+import { decodeSettings } from "../../src/multus/settings.ts";
+import { addressesOfStatus } from "../../src/multus/status.ts";
+import { decodeCoordinatorConfig } from "../../src/plugins/coordinator/config.ts";
+import { wantedOf } from "../../src/plugins/ifacer/config.ts";
+import { decodeOvsConfig } from "../../src/plugins/ovs/config.ts";
+import { decodeMirrorConfig } from "../../src/plugins/ovs-mirror/config.ts";
+import { decodeIpvlan, decodeMacvlan, decodeVlan } from "../../src/plugins/sub-interface/config.ts";
 
 /**
  * What a Pod, an annotation or a runtime may send in place of any value, as JSON text: `JSON.parse` makes own `__proto__` keys.

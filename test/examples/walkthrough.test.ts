@@ -1,14 +1,12 @@
 import assert from "node:assert/strict";
 import { it } from "node:test";
-import { fileURLToPath } from "node:url";
-import { Stage } from "../lab/scenarios/stage.ts";
-import { playWalkthrough } from "../lab/scenarios/walkthrough.ts";
-import { findKubectl } from "../lab/tools/kubectl.ts";
-import { launchProductLab } from "../scripts/common/product-lab.ts";
+import { Stage } from "../../lab/scenarios/stage.ts";
+import { playWalkthrough } from "../../lab/scenarios/walkthrough.ts";
+import { findKubectl } from "../../lab/tools/kubectl.ts";
+import { launchProductLab } from "../../scripts/common/product-lab.ts";
+import { manifests } from "../stage.ts";
 
-const manifests = fileURLToPath(new URL("../examples/ovs", import.meta.url));
-
-// With the oldest kubectl; test/guides.test.ts types the walk-through with the newest.
+// With the oldest kubectl; test/examples/guides.test.ts types the walk-through with the newest.
 it("the walk-through passes with kubectl 1.32", async () => {
   const lines: string[] = [];
   await using lab = await launchProductLab({ nodes: 2 });

@@ -1,15 +1,14 @@
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
-import { fileURLToPath } from "node:url";
 import { stages } from "#base";
-import { createLabClient, type LabClient, textAt } from "../lab/api/index.ts";
-import type { LabHandle } from "../lab/launch.ts";
-import { Stage } from "../lab/scenarios/stage.ts";
-import { findKubectl } from "../lab/tools/kubectl.ts";
-import { launchProductLab } from "../scripts/common/product-lab.ts";
+import { createLabClient, type LabClient, textAt } from "../../lab/api/index.ts";
+import type { LabHandle } from "../../lab/launch.ts";
+import { Stage } from "../../lab/scenarios/stage.ts";
+import { findKubectl } from "../../lab/tools/kubectl.ts";
+import { launchProductLab } from "../../scripts/common/product-lab.ts";
+import { manifests } from "../stage.ts";
 
-const manifests = fileURLToPath(new URL("../examples/ovs", import.meta.url));
 const sides = ["before", "after"] as const;
 /** Pods have a port on a bridge that is in a mirror, and a second network on a card of the node's. */
 const card = "ip link add card0 type veth peer name card1 && ip link set card0 up && ip link set card1 up";

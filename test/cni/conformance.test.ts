@@ -8,11 +8,11 @@ import { type PluginConfig, supportedVersions } from "#cni";
 import { parsePrefix } from "#ip";
 import { createNetns, deleteNetns, hostNetns } from "#linux";
 import { createCoordinatorPlugin, createOvsPlugin, type Plugin } from "#plugins";
-import { ForeignIpam } from "../src/agent/addresses/foreign-ipam.ts";
-import { ipamTypeOf } from "../src/agent/sandboxes/foreign.ts";
-import { type TestCall, TestRuntime } from "../src/agent/testing/runtime.ts";
-import { isolated } from "../src/linux/testing/isolated.ts";
-import { startOvsNode } from "../src/plugins/testing/ovs-node.ts";
+import { ForeignIpam } from "../../src/agent/addresses/foreign-ipam.ts";
+import { ipamTypeOf } from "../../src/agent/sandboxes/foreign.ts";
+import { type TestCall, TestRuntime } from "../../src/agent/testing/runtime.ts";
+import { isolated } from "../../src/linux/testing/isolated.ts";
+import { startOvsNode } from "../../src/plugins/testing/ovs-node.ts";
 
 const hostLocal = { type: "host-local", dataDir: "/run/host-local", ranges: [[{ subnet: "10.1.0.0/16" }]] };
 const gateway = { ...hostLocal, routes: [{ dst: "0.0.0.0/0" }] };

@@ -3,14 +3,13 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
-import { fileURLToPath } from "node:url";
-import type { LabHandle } from "../lab/launch.ts";
-import { Stage } from "../lab/scenarios/stage.ts";
-import { findKubectl } from "../lab/tools/kubectl.ts";
-import { launchProductLab } from "../scripts/common/product-lab.ts";
-import { until } from "../src/base/testing/until.ts";
+import type { LabHandle } from "../../lab/launch.ts";
+import { Stage } from "../../lab/scenarios/stage.ts";
+import { findKubectl } from "../../lab/tools/kubectl.ts";
+import { launchProductLab } from "../../scripts/common/product-lab.ts";
+import { until } from "../../src/base/testing/until.ts";
+import { manifests } from "../stage.ts";
 
-const manifests = fileURLToPath(new URL("../examples/ovs", import.meta.url));
 /** The pool's addresses but for the last. */
 const taken = Array.from({ length: 9 }, (_, at) => `172.18.30.${131 + at}`);
 const free = "172.18.30.140";

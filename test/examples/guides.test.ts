@@ -5,15 +5,15 @@ import { cpSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
 import { promisify } from "node:util";
-import type { LabHandle } from "../lab/launch.ts";
-import { findKubectl } from "../lab/tools/kubectl.ts";
-import { buildBundles } from "../scripts/common/build.ts";
-import { launchProductLab } from "../scripts/common/product-lab.ts";
-import { until } from "../src/base/testing/until.ts";
+import type { LabHandle } from "../../lab/launch.ts";
+import { findKubectl } from "../../lab/tools/kubectl.ts";
+import { buildBundles } from "../../scripts/common/build.ts";
+import { launchProductLab } from "../../scripts/common/product-lab.ts";
+import { until } from "../../src/base/testing/until.ts";
 
 const execute = promisify(execFile);
-const manifests = new URL("../examples/ovs/", import.meta.url);
-const page = (name: string) => readFileSync(new URL(`../docs/guides/${name}`, import.meta.url), "utf8");
+const manifests = new URL("../../examples/ovs/", import.meta.url);
+const page = (name: string) => readFileSync(new URL(`../../docs/guides/${name}`, import.meta.url), "utf8");
 const walkthrough = page("walkthrough.md");
 const troubleshooting = page("troubleshooting.md");
 

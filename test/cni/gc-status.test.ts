@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { readFileSync, writeFileSync } from "node:fs";
 import { after, before, describe, it } from "node:test";
-import type { LabHandle } from "../lab/launch.ts";
-import { manifests, startStage } from "./stage.ts";
+import type { LabHandle } from "../../lab/launch.ts";
+import { manifests, startStage } from "../stage.ts";
 
 const node = "node1";
 
