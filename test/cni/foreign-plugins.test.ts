@@ -11,7 +11,7 @@ import { createNetns, deleteNetns, hostNetns } from "#linux";
 import { createOvsPlugin, type Plugin } from "#plugins";
 import { ForeignIpam } from "../../src/agent/addresses/foreign-ipam.ts";
 import { ipamTypeOf } from "../../src/agent/sandboxes/foreign.ts";
-import { type Answer, debianPlugins, TestRuntime, works } from "../../src/agent/testing/runtime.ts";
+import { type Answer, debianPlugins, inPod, podNetns, TestRuntime, works } from "../../src/agent/testing/runtime.ts";
 import { isolated } from "../../src/linux/testing/isolated.ts";
 import { startOvsNode } from "../../src/plugins/testing/ovs-node.ts";
 
@@ -36,11 +36,8 @@ class OneAddress implements Ipam {
 }
 
 if (isolated(import.meta.url)) {
-  const netns = "/run/netns/pod";
   const hostLocal = { type: "host-local", dataDir: "/run/host-local", ranges: [[{ subnet: "10.1.0.0/24" }]] };
   const sh = (script: string) => execFileSync("sh", ["-c", script], { encoding: "utf8" });
-  const inPod = (...argv: readonly [string, ...string[]]) =>
-    execFileSync("nsenter", [`--net=${netns}`, ...argv], { encoding: "utf8" });
   const leases = () =>
     (existsSync("/run/host-local/n") ? readdirSync("/run/host-local/n") : []).filter((name) => /^\d/.test(name));
 
@@ -51,7 +48,7 @@ if (isolated(import.meta.url)) {
 
   after(() => node[Symbol.asyncDispose]());
   beforeEach(async () => {
-    createNetns(netns)[Symbol.dispose]();
+    createNetns(podNetns)[Symbol.dispose]();
     ours = new OneAddress();
     const ipamFor = (config: PluginConfig) => {
       const type = ipamTypeOf(config.raw);
@@ -63,7 +60,7 @@ if (isolated(import.meta.url)) {
   });
   afterEach(async () => {
     await runtime[Symbol.asyncDispose]();
-    deleteNetns(netns);
+    deleteNetns(podNetns);
   });
 
   const main = (...plugins: readonly JsonObject[]) =>
@@ -107,7 +104,7 @@ if (isolated(import.meta.url)) {
         [["4", "10.1.0.2/24"]],
       );
       const [, , eth0] = json.interfaces;
-      assert.deepEqual([eth0.name, eth0.mac, eth0.sandbox], ["eth0", "02:00:00:00:00:11", netns]);
+      assert.deepEqual([eth0.name, eth0.mac, eth0.sandbox], ["eth0", "02:00:00:00:00:11", podNetns]);
       assert.match(inPod("ip", "link", "show", "eth0"), /mtu 1400[\s\S]*02:00:00:00:00:11/);
       assert.match(inPod("ip", "rule"), /from 10\.1\.0\.\d lookup 100/);
       assert.match(sh("tc qdisc"), /tbf/);

@@ -1,5 +1,4 @@
 import assert from "node:assert/strict";
-import { execFileSync } from "node:child_process";
 import { mkdirSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, afterEach, before, beforeEach, describe, it } from "node:test";
@@ -7,19 +6,18 @@ import { type JsonObject, SpiderError } from "#base";
 import { createNetns, deleteNetns } from "#linux";
 import { createPassthruPlugin, type Plugin } from "#plugins";
 import type { CallsOptions } from "../../src/agent/calls/calls.ts";
-import { type TestCall, TestRuntime, works } from "../../src/agent/testing/runtime.ts";
+import { inPod, multusConfig, podNetns, type TestCall, TestRuntime, works } from "../../src/agent/testing/runtime.ts";
 import { isolated } from "../../src/linux/testing/isolated.ts";
 
 /** A Pod's networks as users of Multus know them, through the executable, with plugins that note how they were called. */
 if (isolated(import.meta.url)) {
-  const netns = "/run/netns/pod";
   let runtime: TestRuntime;
 
   before(() => {
     mkdirSync("/run/netns");
-    createNetns(netns)[Symbol.dispose]();
+    createNetns(podNetns)[Symbol.dispose]();
   });
-  after(() => deleteNetns(netns));
+  after(() => deleteNetns(podNetns));
   beforeEach(async () => {
     runtime = await TestRuntime.start({ plugins: [createPassthruPlugin() as Plugin<never>] });
     for (const name of ["a", "b", "c"]) runtime.script(name, works);
@@ -29,15 +27,7 @@ if (isolated(import.meta.url)) {
   });
   afterEach(() => runtime[Symbol.asyncDispose]());
 
-  const nad = (path: string, ...plugins: readonly JsonObject[]) =>
-    runtime.nads.set(path, { cniVersion: "1.0.0", name: path.split("/")[1] ?? "", plugins });
-  const conf = (more: JsonObject = {}) => ({
-    cniVersion: "1.0.0",
-    name: "multus-cni-network",
-    type: "multus",
-    clusterNetwork: "main",
-    ...more,
-  });
+  const nad = (path: string, ...plugins: readonly JsonObject[]) => runtime.network(path, ...plugins);
   const succeed = (verb: string, call: TestCall = {}) => runtime.succeed(verb, call);
   async function refused(call: TestCall = {}): Promise<{ code: number; msg: string; details: string }> {
     const answer = await runtime.call("ADD", call);
@@ -45,9 +35,6 @@ if (isolated(import.meta.url)) {
     assert.deepEqual([runtime.noted(), runtime.records.list()], [[], []], "nothing was done");
     return { details: "", ...answer.json };
   }
-  const inPod = (...argv: readonly [string, ...string[]]) =>
-    execFileSync("nsenter", [`--net=${netns}`, ...argv], { encoding: "utf8" });
-
   describe("conformance with Multus", { timeout: 240_000 }, () => {
     it("net<position> with and without defaultNetworks, and the names that are asked for; the first network answers", async () => {
       runtime.networks = "b, default/c@data0";
@@ -57,7 +44,7 @@ if (isolated(import.meta.url)) {
       await succeed("DEL");
       nad("kube-system/extra", { type: "c" });
       runtime.networks = "b";
-      await succeed("ADD", { config: conf({ defaultNetworks: ["extra"] }) });
+      await succeed("ADD", { config: multusConfig({ defaultNetworks: ["extra"] }) });
       assert.deepEqual(runtime.noted().slice(6), ["ADD a eth0", "ADD c net1", "ADD b net2"]);
       await succeed("DEL");
     });
@@ -98,7 +85,7 @@ if (isolated(import.meta.url)) {
     it("isolation permits the Pod's namespace, the global ones and any default network", async () => {
       nad("other/b", { type: "b" });
       nad("shared/b", { type: "b" });
-      const config = conf({ namespaceIsolation: true, globalNamespaces: "shared" });
+      const config = multusConfig({ namespaceIsolation: true, globalNamespaces: "shared" });
       runtime.networks = "other/b";
       assert.match((await refused({ config })).msg, /namespace isolation enabled/);
       runtime.networks = "shared/b,b@x";
@@ -132,7 +119,7 @@ if (isolated(import.meta.url)) {
         { name: "c", "cni-args": { over: 2, more: { x: [1] } } },
       ]);
       const ports = [{ hostPort: 80, containerPort: 8080, protocol: "tcp" }];
-      await succeed("ADD", { config: conf({ runtimeConfig: { portMappings: ports } }) });
+      await succeed("ADD", { config: multusConfig({ runtimeConfig: { portMappings: ports } }) });
       assert.deepEqual(runtime.stdin("ADD", "a")["runtimeConfig"], { portMappings: ports });
       assert.deepEqual(runtime.stdin("ADD", "b")["runtimeConfig"], {
         portMappings: ports,
@@ -236,7 +223,7 @@ if (isolated(import.meta.url)) {
 
     it("nothing is attached before the file of another network's daemon is there", async () => {
       const file = "/run/ready";
-      const config = conf({ cniVersion: "1.1.0", readinessindicatorfile: file });
+      const config = multusConfig({ cniVersion: "1.1.0", readinessindicatorfile: file });
       const status = await runtime.call("STATUS", { config });
       assert.deepEqual([status.json.code, /readinessindicatorfile \/run\/ready/.test(status.json.details)], [50, true]);
       const adding = succeed("ADD", { config, started: () => setTimeout(() => writeFileSync(file, ""), 300) });
@@ -260,7 +247,7 @@ if (isolated(import.meta.url)) {
       };
       runtime = await TestRuntime.start({ plugins: [createPassthruPlugin() as Plugin<never>], more: { source } });
       for (const name of ["a", "c"]) runtime.script(name, works);
-      const config = conf({ clusterNetwork: "/net.d/05-main.conf", auxiliaryCNIChainName: "aux" });
+      const config = multusConfig({ clusterNetwork: "/net.d/05-main.conf", auxiliaryCNIChainName: "aux" });
       await succeed("ADD", { config });
       assert.deepEqual(runtime.noted(), ["ADD a eth0", "ADD c net1"]);
       assert.deepEqual(runtime.stdin("ADD", "c")["prevResult"], { cniVersion: "1.0.0" });

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { spawn } from "node:child_process";
+import { execFileSync, spawn } from "node:child_process";
 import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -20,6 +20,23 @@ import { testPod } from "./api.ts";
 
 /** For `script`: an ADD makes an interface, as far as its answer says, and all else succeeds. */
 export const works = `[ "$CNI_COMMAND" = ADD ] && echo '{"cniVersion":"1.0.0","interfaces":[{"name":"'$CNI_IFNAME'","sandbox":"'$CNI_NETNS'"}]}'; exit 0`;
+
+/** Where the namespace of the Pod is, unless a call says otherwise. */
+export const podNetns = "/run/netns/pod";
+
+/** The configuration that the runtime has for every Pod: the network `kube-system/main`. */
+export const multusConfig = (more: JsonObject = {}) => ({
+  cniVersion: "1.0.0",
+  name: "multus-cni-network",
+  type: "multus",
+  clusterNetwork: "main",
+  ...more,
+});
+
+/** Runs a program in the Pod's namespace, and returns what it prints. */
+export function inPod(...argv: readonly [string, ...string[]]): string {
+  return execFileSync("nsenter", [`--net=${podNetns}`, ...argv], { encoding: "utf8" });
+}
 
 /** Where Debian's and Ubuntu's package containernetworking-plugins has its executables. */
 export const debianPlugins = "/usr/lib/cni";
@@ -115,6 +132,11 @@ export class TestRuntime implements AsyncDisposable {
     return runtime;
   }
 
+  /** Makes or replaces the network `namespace/name`. */
+  network(path: string, ...plugins: readonly JsonObject[]): void {
+    this.nads.set(path, { cniVersion: "1.0.0", name: path.split("/")[1] ?? "", plugins });
+  }
+
   pod(): Pod {
     const annotations = {
       ...(this.networks !== "" && { "k8s.v1.cni.cncf.io/networks": this.networks }),
@@ -163,14 +185,8 @@ export class TestRuntime implements AsyncDisposable {
 
   /** Calls an executable as containerd does. An env value of undefined takes the variable away. */
   call(verb: string, more: TestCall = {}): Promise<Answer> {
-    const { executable = "multus", container = "c1", ifName = "eth0", netns = "/run/netns/pod", wrapper = [] } = more;
-    const config = more.config ?? {
-      cniVersion: "1.0.0",
-      name: "multus-cni-network",
-      type: "multus",
-      clusterNetwork: "main",
-      capabilities: { portMappings: true },
-    };
+    const { executable = "multus", container = "c1", ifName = "eth0", netns = podNetns, wrapper = [] } = more;
+    const config = more.config ?? multusConfig({ capabilities: { portMappings: true } });
     const env = {
       PATH: process.env["PATH"] ?? "",
       CNI_COMMAND: verb,
