@@ -28,4 +28,4 @@ export { Rtnl } from "./rtnl/rtnl.ts";
 export type { Rule, RuleSpec } from "./rtnl/rule.ts";
 export type { BondValue, Link, LinkChange, LinkKind, LinkSpec, VethEnd, VethPair, VethSpec } from "./rtnl/types.ts";
 export { readSysctl, writeSysctl } from "./sysctl.ts";
-export { acceptWaiting, bindUnixSocket } from "./unix-socket.ts";
+export { acceptWaiting, bindUnixSocket, readWaiting } from "./unix-socket.ts";

@@ -7,7 +7,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, describe, it } from "node:test";
 import { libc } from "./libc.ts";
-import { acceptWaiting, bindUnixSocket } from "./unix-socket.ts";
+import { acceptWaiting, bindUnixSocket, readWaiting } from "./unix-socket.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "unix-socket-"));
 after(() => rmSync(folder, { recursive: true }));
@@ -25,6 +25,25 @@ describe("a unix socket", () => {
     assert.equal(accepted.length, 5);
     for (const one of accepted) libc.close(one);
     for (const client of clients) client.destroy();
+    server.close();
+  });
+
+  it("gives what a connection has been sent, and nothing where nothing was or its sender has gone", async () => {
+    const path = join(folder, "early");
+    const fd = bindUnixSocket(path);
+    const server = createServer().listen({ fd }, 16);
+    await once(server, "listening");
+    const [silent, client] = [connect(path), connect(path)];
+    client.write("said");
+    const [first = -1, second = -1] = [acceptWaiting(fd), acceptWaiting(fd)];
+    await once(client, "connect");
+    await new Promise((resolve) => client.write("", resolve));
+    assert.deepEqual([readWaiting(first), readWaiting(second)?.toString()], [undefined, "said"]);
+    silent.destroy();
+    await once(silent, "close");
+    assert.equal(readWaiting(first), undefined);
+    for (const one of [first, second]) libc.close(one);
+    client.destroy();
     server.close();
   });
 

@@ -4,6 +4,8 @@ import { libc } from "./libc.ts";
 const familyUnix = 1;
 const typeStream = 1;
 const eagain = 11;
+/** More than most calls need; the rest is read like everything that comes later. */
+const waiting = new Uint8Array(new ArrayBuffer(16_384));
 const cloexecNonblock = 0o2004000;
 /** `sun_path` of `struct sockaddr_un`, with its NUL. */
 const pathBytesMax = 108;
@@ -43,4 +45,10 @@ export function acceptWaiting(fd: number): number | undefined {
     // The caller went away again while it waited, or a signal came in between.
     if (error.code !== "ECONNABORTED" && error.code !== "EINTR") throw error;
   }
+}
+
+/** What has reached a connection that does not block, or undefined if nothing has: its end and its errors are left to others. */
+export function readWaiting(fd: number): Buffer | undefined {
+  const length = libc.read(fd, waiting);
+  return length > 0 ? Buffer.from(waiting.subarray(0, length)) : undefined;
 }

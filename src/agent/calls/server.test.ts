@@ -77,6 +77,20 @@ describe("CniServer", () => {
     assert.deepEqual(seen, ["tuning", "again", "result"]);
   });
 
+  it("answers each of many that call at once, also with more than can be read when they are accepted", async () => {
+    await using _server = await listen(async ({ stdin }) => ({ ...output, stdout: stdin.subarray(0, 8) }));
+    const answers = await Promise.all(
+      Array.from({ length: 30 }, async (_, at) => {
+        const { socket, frames } = dial();
+        const stdin = Buffer.alloc(100_000, `${at}`.padStart(8));
+        socket.write(encodeFrame({ kind: "call", ...call, stdin }));
+        const { value } = await frames.next();
+        return value?.kind === "result" ? Number(String(value.stdout)) : value?.kind;
+      }),
+    );
+    assert.deepEqual(answers, [...answers.keys()]);
+  });
+
   it("puts a call together that comes byte by byte", async () => {
     await using _server = await listen(async () => output);
     const { socket, frames } = dial();

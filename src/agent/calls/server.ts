@@ -3,7 +3,7 @@ import { createServer, type Server, Socket } from "node:net";
 import { dirname } from "node:path";
 import { type Logger, SpiderError } from "#base";
 import { encodeFrame, type Frame, FrameReader, type PluginOutput, type RawCall } from "#cni";
-import { acceptWaiting, bindUnixSocket } from "#linux";
+import { acceptWaiting, bindUnixSocket, readWaiting } from "#linux";
 import type { ShimExec } from "../sandboxes/foreign.ts";
 
 /** What a call may do through the shim that made it. */
@@ -29,6 +29,9 @@ interface Listener {
   readonly fd: number;
 }
 
+/** Serves a connection from which `early` has been read already. Never rejects. */
+type Serve = (socket: Socket, early?: Buffer) => Promise<void>;
+
 /** The unix socket on which shims call: one call a connection. */
 export class CniServer implements AsyncDisposable {
   readonly #server: Server;
@@ -36,12 +39,12 @@ export class CniServer implements AsyncDisposable {
   readonly #inode: number;
   readonly #superseded = new AbortController();
   readonly #watcher: FSWatcher;
-  readonly #serve: (socket: Socket) => Promise<void>;
+  readonly #serve: Serve;
   /** Calls of connections that were taken here and not by Node. */
   readonly #serving = new Set<Promise<void>>();
   #connections = 0;
 
-  private constructor(server: Server, listener: Listener, serveOne: (socket: Socket) => Promise<void>) {
+  private constructor(server: Server, listener: Listener, serveOne: Serve) {
     this.#server = server;
     this.#path = listener.path;
     this.#inode = listener.inode;
@@ -57,16 +60,18 @@ export class CniServer implements AsyncDisposable {
 
   /**
    * Node takes one connection in each turn of its event loop, and in a burst a turn is long: whoever called last would wait
-   * for hundreds of turns before anybody knew of it.
+   * for hundreds of turns before anybody knew of it. A shim has said its call by then: read only in the next turn, it would wait
+   * for as long again.
    */
   #acceptAll(listening: number): void {
     while (this.#serving.size < connectionsMax) {
       const fd = acceptWaiting(listening);
       if (fd === undefined) return;
       this.#connections += 1;
+      const early = readWaiting(fd);
       const socket = new Socket({ fd, allowHalfOpen: true });
       const closed = new Promise<void>((resolve) => socket.once("close", () => resolve()));
-      const serving = this.#serve(socket).then(() => closed);
+      const serving = this.#serve(socket, early).then(() => closed);
       this.#serving.add(serving);
       void serving.then(() => this.#serving.delete(serving));
     }
@@ -94,8 +99,8 @@ export class CniServer implements AsyncDisposable {
     chmodSync(fresh, 0o600);
     const server = createServer({ allowHalfOpen: true });
     server.maxConnections = connectionsMax;
-    const serveOne = (socket: Socket) =>
-      serve(socket, handler, log).catch((err: unknown) => {
+    const serveOne: Serve = (socket, early) =>
+      serve(socket, { handler, log, early }).catch((err: unknown) => {
         log.warn({ err }, "a call was dropped");
         socket.destroy();
       });
@@ -126,8 +131,14 @@ export class CniServer implements AsyncDisposable {
   }
 }
 
-async function serve(socket: Socket, handler: CallHandler, log: Logger): Promise<void> {
-  const frames = new Frames(socket);
+interface ServeOptions {
+  readonly handler: CallHandler;
+  readonly log: Logger;
+  readonly early: Buffer | undefined;
+}
+
+async function serve(socket: Socket, { handler, log, early }: ServeOptions): Promise<void> {
+  const frames = new Frames(socket, early);
   const first = await frames.next();
   if (first === undefined) return void socket.destroy();
   if (first.kind !== "call")
@@ -175,16 +186,10 @@ class Frames {
   #ended = false;
   #error: unknown;
 
-  constructor(socket: Socket) {
+  constructor(socket: Socket, early: Buffer | undefined) {
     socket.setTimeout(idleMsMax, () => socket.destroy());
-    socket.on("data", (chunk: Buffer) => {
-      try {
-        this.#ready.push(...this.#reader.push(chunk));
-      } catch (error) {
-        this.#error = error;
-      }
-      this.#waiting?.resolve();
-    });
+    if (early !== undefined) this.#take(early);
+    socket.on("data", (chunk: Buffer) => this.#take(chunk));
     const end = () => {
       this.#ended = true;
       this.#waiting?.resolve();
@@ -193,6 +198,15 @@ class Frames {
     socket.on("close", end);
     // The reason is of no use: the connection is closed after it, and that is handled.
     socket.on("error", end);
+  }
+
+  #take(chunk: Buffer): void {
+    try {
+      this.#ready.push(...this.#reader.push(chunk));
+    } catch (error) {
+      this.#error = error;
+    }
+    this.#waiting?.resolve();
   }
 
   /** The next frame, or undefined when the other side has closed. Throws FRAME_INVALID. */
