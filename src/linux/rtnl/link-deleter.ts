@@ -1,6 +1,5 @@
 import { randomInt } from "node:crypto";
 import { setImmediate } from "node:timers/promises";
-import { type Clock, systemClock } from "#base";
 import type { LinuxError } from "../errors.ts";
 import { Channel, type Reply, type Request, type Transport } from "../netlink/channel.ts";
 import { checkName, deleteGroupOperation, deleteLinkOperation, setLinkOperations } from "./link.ts";
@@ -9,13 +8,8 @@ import type { Link } from "./types.ts";
 
 /** Links of one send: each costs a request, and one more deletes the group. */
 const linksMax = 120;
-/**
- * A deletion that nobody waits for begins when none was asked for during a while: in a crowd of DELs, after the last one. The kernel
- * holds its lock of all links meanwhile, and whoever changes one waits.
- */
+/** How long a deletion that nobody waits for lets others join it. */
 const restMs = 50;
-/** It waits no longer than this, however many come. */
-const restMsMax = 1_000;
 
 interface Waiter {
   readonly link: LinkRef;
@@ -30,7 +24,6 @@ interface Waiter {
 export class LinkDeleter implements Disposable {
   readonly #open: () => Transport;
   readonly #where: string;
-  readonly #clock: Clock;
   /** A group number of our own, so that a group delete meets nobody else's links. */
   readonly #group = randomInt(0x4000_0000, 0x7fff_ffff);
   #channel: Channel | undefined;
@@ -38,18 +31,14 @@ export class LinkDeleter implements Disposable {
   /** The deletions that are still to come, by the link's name. */
   readonly #leaving = new Map<string, Promise<unknown>>();
   #resting: Waiter[] = [];
-  /** Ends the pause of those that rest without a deletion; undefined if none rests. */
-  #cancelRest: (() => void) | undefined;
-  /** When those that rest are deleted at the latest. */
-  #restUntilMs = 0;
+  #rest: NodeJS.Timeout | undefined;
   #running = false;
   #disposed = false;
 
   /** `open` makes the socket, inside the namespace which errors call `where`. */
-  constructor(open: () => Transport, where: string, clock: Clock = systemClock) {
+  constructor(open: () => Transport, where: string) {
     this.#open = open;
     this.#where = where;
-    this.#clock = clock;
   }
 
   /** Resolves when all are gone; a name that is gone already is success. Rejects with the first LinuxError. */
@@ -69,7 +58,7 @@ export class LinkDeleter implements Disposable {
     const leaving = this.#enqueue(this.#resting, index);
     this.#leaving.set(name, leaving);
     if (this.#disposed) this.#wake();
-    else this.#restOn();
+    else this.#rest ??= setTimeout(() => this.#wake(), restMs);
     try {
       await leaving;
     } finally {
@@ -98,16 +87,9 @@ export class LinkDeleter implements Disposable {
     return promise;
   }
 
-  #restOn(): void {
-    const nowMs = this.#clock.monotonicMs();
-    if (this.#cancelRest === undefined) this.#restUntilMs = nowMs + restMsMax;
-    else this.#cancelRest();
-    this.#cancelRest = this.#clock.after(Math.min(restMs, this.#restUntilMs - nowMs), () => this.#wake());
-  }
-
   #wake(): void {
-    this.#cancelRest?.();
-    this.#cancelRest = undefined;
+    clearTimeout(this.#rest);
+    this.#rest = undefined;
     this.#waiting.push(...this.#resting.splice(0));
     if (!this.#running && this.#waiting.length > 0) void this.#drain();
   }
