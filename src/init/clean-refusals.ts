@@ -1,6 +1,6 @@
 import { type SpiderIPAddress, spiderIPAddresses } from "#api";
 import { type Signal, SpiderError } from "#base";
-import { deployments, jobs, type KubeObject, keyOf, metadataOf, pods, type Resource } from "#kube";
+import { deployments, isPodUid, jobs, type KubeObject, keyOf, metadataOf, pods, type Resource } from "#kube";
 import type { Deps } from "./deps.ts";
 import { all } from "./objects.ts";
 import type { CleanOptions } from "./options.ts";
@@ -81,12 +81,13 @@ function named(held: readonly Held[]): string {
 /** The claims whose Pods exist. */
 export async function holders(deps: Deps, o: Signal) {
   const claims = await all<SpiderIPAddress>(spiderIPAddresses, deps, o);
-  const live = new Map((await all(metadataOf(pods), deps, o)).map(({ metadata }) => [metadata.uid, metadata]));
+  const live = new Map((await all(metadataOf(pods), deps, o)).map(({ metadata }) => [keyOf(metadata), metadata]));
   const staying: Held[] = [];
   const leaving: Held[] = [];
   for (const { spec } of claims) {
-    const pod = spec.podUID === undefined ? undefined : live.get(spec.podUID);
-    if (pod === undefined) continue;
+    const pod = live.get(keyOf({ namespace: spec.podNamespace, name: spec.podName ?? "" }));
+    // A static Pod's claim has the UID that its node gave it, which is not that of its mirror.
+    if (pod === undefined || spec.podUID === undefined || !isPodUid({ metadata: pod }, spec.podUID)) continue;
     (pod.deletionTimestamp === undefined ? staying : leaving).push({
       pod: keyOf(pod),
       address: spec.address,

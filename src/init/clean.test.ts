@@ -87,8 +87,8 @@ function serverOf(api: FakeApi): () => void {
   };
 }
 
-function claim(api: FakeApi, address: string, podUID: string) {
-  const spec = { address, purpose: "Pod", podNamespace: "default", podName: `pod-${podUID}`, podUID, node: "n1" };
+function claim(api: FakeApi, address: string, podUID: string, podName = `pod-${podUID}`) {
+  const spec = { address, purpose: "Pod", podNamespace: "default", podName, podUID, node: "n1" };
   api.apply(spiderIPAddresses, { metadata: { name: address }, spec });
 }
 
@@ -182,6 +182,14 @@ describe("clean()", () => {
     await refused(applied, /applied by kubectl/);
   });
 
+  it("deletes nothing while a static Pod has an address, whose UID on its node is not that of its mirror", async () => {
+    const made = installed();
+    claim(made.api, "172.18.1.1", "hash");
+    const annotations = { "kubernetes.io/config.hash": "hash" };
+    made.api.apply(pods, { metadata: { namespace: "default", name: "pod-hash", annotations } });
+    await refused(made, /1 addresses are held by Pods.*172\.18\.1\.1 \(default\/pod-hash\)/);
+  });
+
   it("deletes nothing while Pods have addresses, unless forced; claims of Pods that are gone do not count", async () => {
     const made = installed();
     claim(made.api, "172.18.1.1", "gone");
@@ -189,7 +197,7 @@ describe("clean()", () => {
     made.api.apply(pods, { metadata: { namespace: "default", name: "pod-here", uid: "here" } });
     for (const name of ["n1", "n2"]) made.api.apply(nodes, { metadata: { name } });
     const uid = made.api.read(pods, { namespace: "default", name: "pod-here" })?.metadata.uid ?? "";
-    claim(made.api, "172.18.1.2", uid);
+    claim(made.api, "172.18.1.2", uid, "pod-here");
     await refused(made, /1 addresses are held by Pods.*172\.18\.1\.2 \(default\/pod-here\)/);
     await made.finish(clean({ ...removal, force: true }, made.deps, made.o), serverOf(made.api));
     assert.equal(made.api.all(customResourceDefinitions).length, 1);
