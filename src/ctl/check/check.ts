@@ -91,7 +91,7 @@ async function checkCluster(fix: boolean, context: Context): Promise<number> {
   for (const { address, kind } of found) {
     if (!fix || kind !== "claim-without-pod" || address === undefined) continue;
     try {
-      // The controller checks Pod and node again, and keeps addresses that may still be in use.
+      // Refused while the node may still have the Pod's sandbox.
       if ((await releaseIp({ address, force: false, dryRun: false }, context)) === exitOk) left -= 1;
     } catch (error) {
       io.err(`error: ${address}: ${formatError(error)}\n`);

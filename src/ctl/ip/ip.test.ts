@@ -197,6 +197,28 @@ describe("spiderpoolctl ip release", () => {
     assert.match(err, /node node1 does not answer/);
   });
 
+  it("leaves the address of a Pod that was deleted by force to its node, which may still run the sandbox", async () => {
+    const api = claimed({});
+    api.apply(nodes, { metadata: { name: "node1" }, status: { conditions: [{ type: "Ready", status: "True" }] } });
+    const { status, err } = await runCtl(api, ["ip", "release", "172.18.30.131"]);
+    assert.equal(status, 1);
+    assert.match(
+      err,
+      /node node1 may still have the Pod's sandbox, and its agent releases the address when that has ended; wait/,
+    );
+    assert.equal(marked(api), undefined);
+    assert.equal((await runCtl(api, ["ip", "release", "172.18.30.131", "--force"])).status, 0);
+  });
+
+  it("knows a static Pod, whose claim has the UID that its node gave it, by its mirror", async () => {
+    const api = claimed({});
+    const mirror = { "kubernetes.io/config.hash": "uid-1", "kubernetes.io/config.mirror": "uid-1" };
+    api.apply(pods, { metadata: { namespace: "default", name: "web-0", annotations: mirror } });
+    const { err } = await runCtl(api, ["ip", "release", "172.18.30.131"]);
+    assert.match(err, /Pod default\/web-0 exists/);
+    assert.equal(marked(api), undefined);
+  });
+
   it("changes nothing on a dry run", async () => {
     const api = claimed({});
     const { out } = await runCtl(api, ["ip", "release", "172.18.30.131", "--dry-run"]);

@@ -1,7 +1,7 @@
 import { annotations, spiderIPAddresses } from "#api";
 import { type Signal, SpiderError } from "#base";
 import { claimName, formatIp, type Ip } from "#ip";
-import { hasReason, nodes, pods } from "#kube";
+import { hasReason, isPodUid, nodes, pods } from "#kube";
 import { type Claim, claimOf, readOwner } from "#ledger";
 import type { Cluster } from "../cluster.ts";
 import { findInstallation } from "../explain/installation.ts";
@@ -91,7 +91,7 @@ async function whatStillUses(
   }
   if (name !== undefined) {
     const pod = await client.get(pods, { namespace, name }, { signal });
-    const isHolder = pod !== undefined && (purpose === "Sticky" || pod.metadata.uid === podUID);
+    const isHolder = pod !== undefined && (purpose === "Sticky" || isPodUid(pod, podUID ?? ""));
     if (isHolder) return { reason: `Pod ${namespace}/${name} exists`, fix: "delete the Pod, or use --force" };
   }
   if (purpose === "Sticky") {
@@ -107,14 +107,19 @@ async function whatStillUses(
     }
   }
   if (node === undefined) return undefined;
-  // Its sandbox may outlive the Pod's object: the agent of a live node releases by itself when it is gone.
+  // Its sandbox may outlive the Pod's object, as where that was deleted by force: only the node can tell.
   const held = await client.get(nodes, { name: node }, { signal });
-  const ready = held?.status?.conditions?.find(({ type }) => type === "Ready")?.status;
-  if (held === undefined || ready === "True") return undefined;
-  return {
-    reason: `node ${node} does not answer, and the Pod's sandbox may still run there`,
-    fix: "make sure that it does not, then use --force",
-  };
+  if (held === undefined) return undefined;
+  const ready = held.status?.conditions?.find(({ type }) => type === "Ready")?.status;
+  return ready === "True"
+    ? {
+        reason: `node ${node} may still have the Pod's sandbox, and its agent releases the address when that has ended`,
+        fix: "wait for that; if it certainly has ended, use --force",
+      }
+    : {
+        reason: `node ${node} does not answer, and the Pod's sandbox may still run there`,
+        fix: "make sure that it does not, then use --force",
+      };
 }
 
 async function mark(claim: Claim, { client }: Cluster, signal: AbortSignal): Promise<void> {
