@@ -1,35 +1,28 @@
 // The chart against a real kube-apiserver, without kubelets: what is rendered is accepted as it stands, hooks too. Run as
 // process 1 of namespaces of its own (see scripts/cluster.ts).
 import assert from "node:assert/strict";
-import { copyFileSync, writeFileSync } from "node:fs";
+import { writeFileSync } from "node:fs";
 import { describe, it } from "node:test";
 import { fileURLToPath } from "node:url";
 import { spiderIPPools } from "#api";
 import { never, systemClock } from "#base";
-import { createTransport, KubeClient, loadKubeConfig } from "#kube";
 import { findHelm } from "../../lab/tools/helm.ts";
-import { findKubectl } from "../../lab/tools/kubectl.ts";
 import { run } from "../../lab/topology/index.ts";
 import { until } from "../../src/base/testing/until.ts";
 import { clean } from "../../src/init/clean.ts";
 import { updateKinds } from "../../src/init/crds.ts";
 import { formerKinds, formerPool } from "../e2e/former.ts";
-import { directory, startApiServer } from "./api-server.ts";
+import { clientOf, directory, kubeconfigOfToken, startApiServer } from "./api-server.ts";
 
 const plane = await startApiServer();
 const chart = fileURLToPath(new URL("../../charts/spiderpool", import.meta.url));
-const [helmPath, kubectlPath] = await Promise.all([findHelm(), findKubectl("1.35")]);
-const kubectl = (...argv: string[]) =>
-  run([kubectlPath, "--kubeconfig", plane.admin, `--cache-dir=${directory}/cache`, ...argv]);
+const helmPath = await findHelm();
+const kubectl = (...argv: string[]) => plane.kubectl(argv);
 const helm = (...argv: string[]) => run([helmPath, "--kubeconfig", plane.admin, "-n", "kube-system", ...argv]);
 
 const walkthrough = ["--set", "multus.multusCNI.defaultCniCRName=ovs-conf", "--set", "plugins.installOvsCNI=true"];
 
 const hookJob = "spiderpool-controller-hook-pre-delete";
-const clientOf = (kubeconfig: string) => {
-  const transport = createTransport(loadKubeConfig({ kubeconfig }), { clock: systemClock });
-  return new KubeClient({ transport, clock: systemClock });
-};
 
 /** What a user adds to a workload, in every place that has room. */
 const additions = {
@@ -157,12 +150,8 @@ describe("a real API server", () => {
     writeFileSync(`${directory}/node.json`, JSON.stringify(node));
     await kubectl("create", "-f", `${directory}/node.json`);
     await kubectl("patch", "node", "n1", "--subresource=status", "--type=merge", "-p", JSON.stringify({ status }));
-    const account = `${directory}/hook.kubeconfig`;
-    copyFileSync(plane.admin, account);
-    const config = (...argv: string[]) => run([kubectlPath, "--kubeconfig", account, "config", ...argv]);
     const token = await kubectl("create", "token", hookJob, "-n", "kube-system");
-    await config("set-credentials", "hook", `--token=${token.trim()}`);
-    await config("set-context", "--current", "--user=hook");
+    const account = kubeconfigOfToken(plane.admin, token.trim());
     const client = clientOf(account);
     const names = { release: "spiderpool", controller: "spiderpool-controller", agents: "spiderpool-agent" };
     const options = { command: "clean", kubeconfig: account, namespace: "kube-system", ...names } as const;
@@ -202,7 +191,7 @@ describe("a real API server", () => {
     const wrong = { subnet: "172.19.3.4/16", ips: ["garbage"], ipVersion: 4, disable: "true" };
     await apply(stored("known", { vendor }), stored("wrong", wrong));
     const said: string[] = [];
-    const client = clientOf(plane.admin);
+    const { client } = plane;
     const o = { signal: never };
     await updateKinds(`${chart}/crds`, { client, clock: systemClock, say: (line) => said.push(line) }, o);
     assert.ok(said.includes("spiderippools.spiderpool.spidernet.io: extended"), said.join());

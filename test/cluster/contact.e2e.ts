@@ -6,86 +6,34 @@ import { describe, it } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { spiderEndpoints, spiderIPAddresses, spiderIPPools, spiderPoolUsages } from "#api";
-import { never, systemClock } from "#base";
+import { never } from "#base";
 import { clampCount } from "#ip";
-import {
-  ApiStatusError,
-  configMaps,
-  createTransport,
-  events,
-  hasReason,
-  KubeClient,
-  leases,
-  loadKubeConfig,
-  metadataOf,
-  type Node,
-  nodes,
-  type Pod,
-  pods,
-} from "#kube";
+import { configMaps, events, hasReason, leases, metadataOf, type Node, nodes, type Pod, pods } from "#kube";
 import type { Outcome, Plan, Task } from "../../bench/tasks.ts";
 import { kubeconfigFor } from "../../lab/tools/kubeconfig.ts";
-import { findKubectl } from "../../lab/tools/kubectl.ts";
 import {
   createBridges,
   createDatabase,
   managementGateway,
   nodePlan,
-  run,
   startNode,
   startOpenVswitch,
 } from "../../lab/topology/index.ts";
 import { directory, startApiServer, withoutAccounts } from "./api-server.ts";
+import { claimDraft } from "./claims.ts";
 import { buildProduct } from "./product-by-hand.ts";
 import { startRecorder } from "./recorder.ts";
+import { refusal } from "./refusal.ts";
 import { rightsManifest } from "./rights.ts";
 
 // Old versions are forgotten within seconds.
-const { networks, ...plane } = await startApiServer([withoutAccounts, "--etcd-compaction-interval=2s"]);
-const kubectlPath = await findKubectl("1.35");
-const kubectl = (argv: readonly string[], input = "") =>
-  run([kubectlPath, "--kubeconfig", plane.admin, `--cache-dir=${directory}/cache`, ...argv], { input });
+const plane = await startApiServer([withoutAccounts, "--etcd-compaction-interval=2s"]);
+const { networks, client, kubectl } = plane;
 await kubectl(["apply", "-f", fileURLToPath(new URL("../../charts/spiderpool/crds", import.meta.url))]);
 await kubectl(["wait", "--for=condition=Established", "crd", "--all", "--timeout=120s"]);
 await kubectl(["apply", "-f", "-"], rightsManifest());
-const transport = createTransport(loadKubeConfig({ kubeconfig: plane.admin }), { clock: systemClock });
-const client = new KubeClient({ transport, clock: systemClock });
 const signal = never;
 const o = { signal };
-
-const claim = (address: string, spec: object = {}) => ({
-  metadata: { name: address.replaceAll(":", "-"), labels: { pool: "p", node: "n" } },
-  spec: {
-    format: 1,
-    address,
-    purpose: "Pod" as const,
-    pool: "p",
-    poolUID: "u",
-    poolGeneration: 1,
-    node: "n",
-    bootID: "b",
-    podNamespace: "default",
-    podName: "a",
-    podUID: "pu",
-    nic: "eth0",
-    containerID: "c",
-    network: "k",
-    answer: '{"prefix":16}',
-    since: "2026-01-01T00:00:00.123Z",
-    ...spec,
-  },
-});
-
-/** Returns the refusal of a call. Fails if the call is not refused. */
-async function refusal(call: Promise<unknown>): Promise<ApiStatusError> {
-  try {
-    await call;
-  } catch (error) {
-    if (error instanceof ApiStatusError) return error;
-    throw error;
-  }
-  return assert.fail("the server did not refuse");
-}
 
 async function podNamed(name: string): Promise<Pod> {
   const spec = { nodeName: "node1", containers: [{ name: "app", image: "none" }] };
@@ -94,34 +42,34 @@ async function podNamed(name: string): Promise<Pod> {
 
 describe("claims", () => {
   it("are accepted for both families, and a name is given once", async () => {
-    await client.create(spiderIPAddresses, claim("10.0.0.1"), o);
-    await client.create(spiderIPAddresses, claim("fd00:0000:0000:0000:0000:0000:0000:0001"), o);
-    const taken = await refusal(client.create(spiderIPAddresses, claim("10.0.0.1", { podUID: "other" }), o));
+    await client.create(spiderIPAddresses, claimDraft("10.0.0.1"), o);
+    await client.create(spiderIPAddresses, claimDraft("fd00:0000:0000:0000:0000:0000:0000:0001"), o);
+    const taken = await refusal(client.create(spiderIPAddresses, claimDraft("10.0.0.1", { podUID: "other" }), o));
     assert.equal(taken.reason, "AlreadyExists");
     assert.equal(taken.serverMessage, 'spideripaddresses.spiderpool.spidernet.io "10.0.0.1" already exists');
   });
 
   it("that contradict themselves are refused in the words of the schema or of the rule", async () => {
-    const { podUID: _, ...without } = claim("10.0.0.2").spec;
+    const { podUID: _, ...without } = claimDraft("10.0.0.2").spec;
     const wrong: readonly [object, RegExp][] = [
-      [{ ...claim("10.0.0.2"), spec: without }, /spec.podUID: Required value/],
-      [{ ...claim("10.0.0.2"), metadata: { name: "10.0.0.3" } }, /metadata.name must be spec.address/],
-      [claim("10.0.0.2", { address: "10.0.0.02" }), /spec.address/],
-      [claim("10.0.0.2", { purpose: "Toy" }), /Unsupported value: "Toy"/],
-      [claim("10.0.0.2", { purpose: "Quarantine" }), /need until and reason/],
-      [claim("10.0.0.2", { nextContainerID: "x" }), /"spec" must not validate the schema/],
-      [claim("10.0.0.2", { purpose: "Lease", nextContainerID: "x" }), /second holder/],
-      [claim("10.0.0.2", { answer: "x".repeat(9_000) }), /Too long/],
+      [{ ...claimDraft("10.0.0.2"), spec: without }, /spec.podUID: Required value/],
+      [{ ...claimDraft("10.0.0.2"), metadata: { name: "10.0.0.3" } }, /metadata.name must be spec.address/],
+      [claimDraft("10.0.0.2", { address: "10.0.0.02" }), /spec.address/],
+      [claimDraft("10.0.0.2", { purpose: "Toy" }), /Unsupported value: "Toy"/],
+      [claimDraft("10.0.0.2", { purpose: "Quarantine" }), /need until and reason/],
+      [claimDraft("10.0.0.2", { nextContainerID: "x" }), /"spec" must not validate the schema/],
+      [claimDraft("10.0.0.2", { purpose: "Lease", nextContainerID: "x" }), /second holder/],
+      [claimDraft("10.0.0.2", { answer: "x".repeat(9_000) }), /Too long/],
     ];
     for (const [draft, words] of wrong) {
-      const refused = await refusal(client.create(spiderIPAddresses, draft as ReturnType<typeof claim>, o));
+      const refused = await refusal(client.create(spiderIPAddresses, draft as ReturnType<typeof claimDraft>, o));
       assert.equal(refused.reason, "Invalid");
       assert.match(refused.serverMessage, words);
     }
   });
 
   it("never change Pod, address or pool", async () => {
-    const { metadata, spec } = await client.create(spiderIPAddresses, claim("10.0.0.4"), o);
+    const { metadata, spec } = await client.create(spiderIPAddresses, claimDraft("10.0.0.4"), o);
     const attached = await client.update(spiderIPAddresses, { metadata, spec: { ...spec, containerID: "d" } }, o);
     assert.equal(attached.spec.containerID, "d");
     for (const change of [{ podUID: "other" }, { node: "m" }, { pool: "q" }, { purpose: "Sticky" as const }]) {
@@ -134,7 +82,7 @@ describe("claims", () => {
   });
 
   it("are deleted only as the object and version that was meant", async () => {
-    const { metadata } = await client.create(spiderIPAddresses, claim("10.0.0.5"), o);
+    const { metadata } = await client.create(spiderIPAddresses, claimDraft("10.0.0.5"), o);
     const { name, uid, resourceVersion } = metadata;
     const remove = (preconditions: object) => client.delete(spiderIPAddresses, { name }, { ...o, preconditions });
     assert.equal((await refusal(remove({ uid: "6d8f7c1e-0000-4000-8000-000000000000" }))).reason, "Conflict");
@@ -144,7 +92,7 @@ describe("claims", () => {
   });
 
   it("with a field that the server does not know are refused, not cut", async () => {
-    const refused = await refusal(client.create(spiderIPAddresses, claim("10.0.0.6", { unknown: 1 }), o));
+    const refused = await refusal(client.create(spiderIPAddresses, claimDraft("10.0.0.6", { unknown: 1 }), o));
     assert.equal(refused.status, 400);
     assert.match(refused.serverMessage, /strict decoding error: unknown field "spec.unknown"/);
   });

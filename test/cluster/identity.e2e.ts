@@ -1,36 +1,23 @@
 // Who may do what, on a real kube-apiserver: an agent with the token of its Pod tries to do more than it may, and everything
 // that it must. Run as process 1 of namespaces of its own (see scripts/cluster.ts).
 import assert from "node:assert/strict";
-import { readFileSync, writeFileSync } from "node:fs";
 import { describe, it } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { annotations, type SpiderIPAddress, spiderEndpoints, spiderIPAddresses, writeDoubts } from "#api";
-import { never, type SpiderError, systemClock } from "#base";
-import {
-  ApiStatusError,
-  createTransport,
-  type Draft,
-  events,
-  hasReason,
-  KubeClient,
-  loadKubeConfig,
-  type Node,
-  nodes,
-  type Pod,
-  pods,
-} from "#kube";
+import { never, type SpiderError } from "#base";
+import { type Draft, events, hasReason, type KubeClient, type Node, nodes, type Pod, pods } from "#kube";
 import { findHelm } from "../../lab/tools/helm.ts";
-import { findKubectl } from "../../lab/tools/kubectl.ts";
 import { run } from "../../lab/topology/index.ts";
-import { directory, startApiServer, withoutAccounts } from "./api-server.ts";
+import { clientOf, kubeconfigOfToken, startApiServer, withoutAccounts } from "./api-server.ts";
+import { claimDraft } from "./claims.ts";
+import { refusal } from "./refusal.ts";
 
 const plane = await startApiServer([withoutAccounts]);
 const chart = fileURLToPath(new URL("../../charts/spiderpool", import.meta.url));
 const namespace = "kube-system";
-const [helm, kubectlPath] = await Promise.all([findHelm(), findKubectl("1.35")]);
-const kubectl = (argv: readonly string[], input = "") =>
-  run([kubectlPath, "--kubeconfig", plane.admin, `--cache-dir=${directory}/cache`, ...argv], { input });
+const { client: admin, kubectl } = plane;
+const helm = await findHelm();
 const shown = ["admission-policy", "rbac-agent", "rbac-controller"].flatMap((name) => [
   "--show-only",
   `templates/${name}.yaml`,
@@ -44,7 +31,6 @@ await kubectl(["apply", "-f", "-"], await run([helm, "template", "spiderpool", c
 await kubectl(["apply", "-f", "-"], JSON.stringify({ apiVersion: "v1", kind: "List", items: [account, leader] }));
 
 const o = { signal: never };
-const admin = clientOf(plane.admin);
 for (const name of ["node1", "node2"]) await admin.create(nodes, { metadata: { name } } as Draft<Node>, o);
 const [agent1, agent2] = [await agentOf("node1"), await agentOf("node2")];
 const tokenOf = async ({ metadata }: typeof account) =>
@@ -53,20 +39,9 @@ const tokenOf = async ({ metadata }: typeof account) =>
 const nowhere = await tokenOf(account);
 const controller = await tokenOf(leader);
 
-function clientOf(kubeconfig: string): KubeClient {
-  return new KubeClient({
-    transport: createTransport(loadKubeConfig({ kubeconfig }), { clock: systemClock }),
-    clock: systemClock,
-  });
-}
-
 /** A client that knows nothing but a token. */
 function clientWith(token: string): KubeClient {
-  const config = JSON.parse(readFileSync(plane.admin, "utf8"));
-  config.users[0].user = { token };
-  const path = `${directory}/${Math.random()}.kubeconfig`;
-  writeFileSync(path, JSON.stringify(config), { mode: 0o600 });
-  return clientOf(path);
+  return clientOf(kubeconfigOfToken(plane.admin, token));
 }
 
 /** The agent of a node. Its token is signed by the API server for its Pod, like the one that the kubelet would mount. */
@@ -86,32 +61,10 @@ function podDraft(name: string, nodeName: string, spec: object = {}): Draft<Pod>
 }
 
 let last = 0;
-/** A claim with an address of its own. */
+/** A claim of node1's, with an address of its own. */
 function claim(spec: object = {}): Draft<SpiderIPAddress> {
   last += 1;
-  const address = `10.0.${last >> 8}.${last & 255}`;
-  return {
-    metadata: { name: address, labels: { pool: "p" } },
-    spec: {
-      format: 1,
-      address,
-      purpose: "Pod",
-      pool: "p",
-      poolUID: "u",
-      poolGeneration: 1,
-      node: "node1",
-      bootID: "b",
-      podNamespace: "default",
-      podName: "a",
-      podUID: "pu",
-      nic: "eth0",
-      containerID: "c",
-      network: "k",
-      answer: '{"prefix":16}',
-      since: "2026-01-01T00:00:00Z",
-      ...spec,
-    },
-  } as Draft<SpiderIPAddress>;
+  return claimDraft(`10.0.${last >> 8}.${last & 255}`, { node: "node1", ...spec });
 }
 
 /** A sticky claim that no node holds. */
@@ -135,19 +88,9 @@ const remove = (who: KubeClient, { metadata }: SpiderIPAddress) =>
 
 /** Asserts that a policy refuses the call in these words. */
 async function cheat(call: Promise<unknown>, words: RegExp): Promise<void> {
-  const message = await refusal(call);
+  const { serverMessage: message } = await refusal(call);
   assert.match(message, /ValidatingAdmissionPolicy 'spiderpool-(agent|controller)-/);
   assert.match(message, words);
-}
-
-/** The words with which the server refuses the call. */
-async function refusal(call: Promise<unknown>): Promise<string> {
-  const error = await call.then(
-    () => assert.fail("the server allowed it"),
-    (thrown: unknown) => thrown,
-  );
-  assert.ok(error instanceof ApiStatusError, String(error));
-  return error.serverMessage;
 }
 
 /** Waits until policies are compiled. Until then they refuse nothing. */
@@ -214,7 +157,10 @@ describe("claims: an agent", () => {
     await cheat(change(agent1, await made(kept), { ...taken, node: "node2" }), words);
     await cheat(change(agent1, await made(kept), { answer: "{}" }), words);
     // Nobody may do that, whoever he is.
-    assert.match(await refusal(change(agent1, await made(held("node2")), taken)), /only through detached/);
+    assert.match(
+      (await refusal(change(agent1, await made(held("node2")), taken))).serverMessage,
+      /only through detached/,
+    );
   });
 
   it("joins as second holder, leaves, and takes over, and changes nothing else by that", async () => {
@@ -232,7 +178,7 @@ describe("claims: an agent", () => {
     await cheat(change(agent1, await made({ ...held("node2"), ...join, nextNode: "node2" }), left), words);
     // A Pod's claim has none: its schema says so to everybody.
     const joinsPod = change(agent1, await made({ node: "node2" }), join);
-    assert.match(await refusal(joinsPod), /"spec" must not validate the schema/);
+    assert.match((await refusal(joinsPod)).serverMessage, /"spec" must not validate the schema/);
     const until = { until: "2100-01-01T00:00:00Z", reason: "r" };
     await cheat(change(agent1, await made(held("node2")), { ...until, purpose: "Quarantine" }), words);
   });
@@ -305,7 +251,7 @@ describe("nodes: an agent", () => {
       /an annotation of nodes, nothing else/,
     );
     assert.match(
-      await refusal(controller.patch(nodes, { name: "node1" }, { kind: "merge", body: {} }, o)),
+      (await refusal(controller.patch(nodes, { name: "node1" }, { kind: "merge", body: {} }, o))).serverMessage,
       /forbidden/,
     );
     await cheat(patch(agent1, "node1", noted(annotations.doubts)), /changes ipam.spidernet.io\/ledger-closed only/);

@@ -2,17 +2,16 @@
 // whose certificates live for seconds. Run as process 1 of namespaces of its own (see scripts/cluster.ts).
 import assert from "node:assert/strict";
 import { X509Certificate } from "node:crypto";
-import { readFileSync, writeFileSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import { describe, it } from "node:test";
 import { fileURLToPath } from "node:url";
 import { spiderReservedIPs } from "#api";
-import { never, systemClock } from "#base";
-import { type ApiStatusError, createTransport, KubeClient, loadKubeConfig, type Secret, secrets } from "#kube";
+import { never } from "#base";
+import { type ApiStatusError, type Secret, secrets } from "#kube";
 import { findHelm } from "../../lab/tools/helm.ts";
-import { findKubectl } from "../../lab/tools/kubectl.ts";
 import { managementGateway, run, spawnProgram } from "../../lab/topology/index.ts";
 import { buildBundles } from "../../scripts/common/build.ts";
-import { directory, startApiServer, withoutAccounts } from "./api-server.ts";
+import { directory, kubeconfigOfToken, startApiServer, withoutAccounts } from "./api-server.ts";
 
 const plane = await startApiServer([withoutAccounts]);
 const chart = fileURLToPath(new URL("../../charts/spiderpool", import.meta.url));
@@ -25,9 +24,8 @@ const rotations = 2;
 const lifetime = "36s";
 const startMsMax = 120_000;
 const seenMsMax = 300_000;
-const [helm, kubectlPath] = await Promise.all([findHelm(), findKubectl("1.35")]);
-const kubectl = (argv: readonly string[], input = "") =>
-  run([kubectlPath, "--kubeconfig", plane.admin, `--cache-dir=${directory}/cache`, ...argv], { input });
+const { client, kubectl } = plane;
+const helm = await findHelm();
 const release = (...argv: readonly string[]) =>
   run([helm, "--kubeconfig", plane.admin, "-n", namespace, ...argv, "spiderpool", chart, "--no-hooks"]);
 /** The service leads to this machine, where the controller runs. */
@@ -42,17 +40,11 @@ const endpoints = {
 await release("install");
 await kubectl(["apply", "-f", "-"], JSON.stringify(endpoints));
 
-const transport = createTransport(loadKubeConfig({ kubeconfig: plane.admin }), { clock: systemClock });
-const client = new KubeClient({ transport, clock: systemClock });
 const o = { signal: never };
 
 /** A kubeconfig with the rights of the chart's ServiceAccount and no others. */
 async function controllerKubeconfig(): Promise<string> {
-  const config = JSON.parse(readFileSync(plane.admin, "utf8"));
-  config.users[0].user = { token: (await kubectl(["create", "token", "-n", namespace, name])).trim() };
-  const path = `${directory}/controller.kubeconfig`;
-  writeFileSync(path, JSON.stringify(config), { mode: 0o600 });
-  return path;
+  return kubeconfigOfToken(plane.admin, (await kubectl(["create", "token", "-n", namespace, name])).trim());
 }
 
 async function startController(): Promise<void> {
