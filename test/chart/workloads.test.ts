@@ -19,6 +19,15 @@ const agentOf = ({ get }: Rendered) => get("DaemonSet");
 const controllerOf = ({ get }: Rendered) => get("Deployment");
 
 describe("the chart: workloads", () => {
+  it("lets the controller read Cilium's settings where the values say, and tells it where", async () => {
+    const { all, text } = await render("global.ciliumConfigMap=cilium/settings");
+    const names = all("ClusterRole").flatMap(({ rules = [] }) =>
+      rules.flatMap(({ resourceNames = [] }: Rendered) => resourceNames),
+    );
+    assert.ok(names.includes("settings") && !names.includes("cilium-config"), names.join());
+    assert.match(text, /SPIDERPOOL_CILIUM_CONFIGMAP_NAMESPACE_NAME\n +value: "?cilium\/settings/);
+  });
+
   it("31. replaces tolerations as a whole, and adds to the node selector", async () => {
     const { pod } = podOf(
       agentOf(await render("spiderpoolAgent.tolerations[0].key=k", "spiderpoolAgent.nodeSelector.a=b")),
