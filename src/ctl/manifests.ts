@@ -1,4 +1,15 @@
-import { type Document, isNode, isScalar, isMap as isYamlMap, LineCounter, parseAllDocuments, visit } from "yaml";
+import {
+  type Document,
+  type DocumentOptions,
+  isNode,
+  isScalar,
+  isMap as isYamlMap,
+  LineCounter,
+  type ParseOptions,
+  parseAllDocuments,
+  type SchemaOptions,
+  visit,
+} from "yaml";
 import type { Submitted } from "#api";
 import { isJsonObject, SpiderError } from "#base";
 import type { KubeObject } from "#kube";
@@ -32,10 +43,24 @@ export function checkNamed(placed: readonly PlacedManifest[]): void {
   throw new SpiderError("OPTIONS_INVALID", `${placeOf("")}: this ${manifest.kind} has no name`);
 }
 
+/**
+ * As kubectl reads YAML: `yes`, `off` and `010` are what YAML 1.1 says, so that a label of that value has to be quoted. But times and
+ * numbers of base 60 are text.
+ */
+const asKubectl: ParseOptions & DocumentOptions & SchemaOptions = {
+  schema: "yaml-1.1",
+  customTags: (tags) =>
+    tags.filter((tag) => typeof tag === "string" || (tag.format !== "TIME" && !isTimestamp(tag.tag))),
+};
+
+function isTimestamp(tag: string): boolean {
+  return tag.endsWith(":timestamp");
+}
+
 /** The objects of a stream of YAML documents, those of Lists among them. Throws OPTIONS_INVALID naming the place. */
 function parseManifests(text: string, filename: string): readonly PlacedManifest[] {
   const lines = new LineCounter();
-  return parseAllDocuments(text, { lineCounter: lines }).flatMap((document) => {
+  return parseAllDocuments(text, { ...asKubectl, lineCounter: lines }).flatMap((document) => {
     const [error] = document.errors;
     // Behind its first line it draws the place.
     const why = error?.message.split(":\n")[0];

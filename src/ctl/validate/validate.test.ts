@@ -22,6 +22,24 @@ describe("spiderpoolctl validate", () => {
     assert.deepEqual(await validate(new FakeApi(), good), { status: 0, out: "spiderippool/a is valid\n", err: "" });
   });
 
+  it("reads YAML as kubectl does: yes and off are no text, times are", async () => {
+    const yaml = (name: string, rest: string) => `apiVersion: spiderpool.spidernet.io/v2beta1
+kind: SpiderIPPool
+metadata: {name: ${name}, labels: {since: 2026-01-01, at: 12:30:45}}
+spec: {subnet: 10.6.0.0/16, ips: [10.6.0.10], ${rest}}
+`;
+    const of = (text: string) => runCtl(new FakeApi(), ["validate", "-f", "x.yaml"], { "x.yaml": text });
+    assert.deepEqual(await of(yaml("a", "default: yes, disable: off")), {
+      status: 0,
+      out: "spiderippool/a is valid\n",
+      err: "",
+    });
+    const { status, err } = await of(yaml("a", "podAffinity: {matchLabels: {tls: on}}"));
+    assert.equal(status, 1);
+    assert.match(err, /^spiderippool\/a: spec\.podAffinity\.matchLabels\.tls: Invalid value: "boolean"/);
+    assert.match((await of(yaml("off", "default: true"))).err, /metadata\.name/);
+  });
+
   it("says the same to programs and shells", async () => {
     const files = { "x.yaml": JSON.stringify({ ...good, spec: { subnet: 5 } }), "y.yaml": JSON.stringify(good) };
     const { status, out } = await runCtl(new FakeApi(), ["validate", "-f", "x.yaml", "-o", "json"], files);
