@@ -119,6 +119,11 @@ class Node implements Disposable {
     return record?.netns.path.split("/").at(-1) ?? "";
   }
 
+  /** The Pod goes on without a record. */
+  forget(name: string): void {
+    for (const record of this.#records.list()) if (record.containerId === name) this.#records.remove(record);
+  }
+
   async kinds(): Promise<readonly string[]> {
     return (await this.faults.look()).map(({ kind }) => kind);
   }
@@ -233,14 +238,16 @@ if (isolated(import.meta.url)) {
       assert.doesNotMatch(ip("route", "show", "table", "500"), /10\.6\.0\.9/);
     });
 
-    it("a stale route to an address is removed, every other route stays", async () => {
+    it("a stale route to an address is removed, every other route stays, as that to a former system's Pod", async () => {
       using n = node();
+      n.pod("former", "10.6.0.3");
+      n.forget("former");
       ip("route", "add", "10.6.0.9", "dev", "lo", "table", "500");
       ip("route", "add", "10.8.0.0/16", "dev", "lo", "table", "500");
       ip("route", "add", "10.6.0.9", "dev", "lo", "table", "777");
       for (let look = 0; look < 2; look++) await n.faults.reconcile({ signal: never });
       const left = ip("route", "show", "table", "500").match(/^\S+/gm)?.sort();
-      assert.deepEqual(left, ["10.6.0.1", "10.6.0.2", "10.8.0.0/16"]);
+      assert.deepEqual(left, ["10.6.0.1", "10.6.0.2", "10.6.0.3", "10.8.0.0/16"]);
       assert.match(ip("route", "show", "table", "777"), /10\.6\.0\.9/);
       ip("route", "flush", "table", "500");
     });

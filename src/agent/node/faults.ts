@@ -163,10 +163,13 @@ export class Faults {
           .map(({ table }) => table),
       ),
     );
-    const nameOf = new Map(links.map(({ index, name }) => [index, name]));
+    const byIndex = new Map(links.map((link) => [link.index, link]));
     return [...tables].flatMap((table) =>
       ([4, 6] as const).flatMap((family) =>
-        rtnl.routes({ family, table }).map(({ dst, dev }) => ({ dst, table, dev: nameOf.get(dev ?? 0) ?? "" })),
+        rtnl.routes({ family, table }).map(({ dst, dev }) => {
+          const link = byIndex.get(dev ?? 0);
+          return { dst, table, dev: link?.name ?? "", toPod: link?.kind === "veth" };
+        }),
       ),
     );
   }

@@ -31,8 +31,8 @@ function facts(changes: Partial<FaultFacts> = {}): FaultFacts {
     ),
     links: at("lo", "ovs-a", "veth-a", "ovs-b", "veth-b"),
     routes: at(
-      { dst: parsePrefix("10.6.0.1/32"), dev: "veth-a", table: 500 },
-      { dst: parsePrefix("10.6.0.2/32"), dev: "veth-b", table: 500 },
+      { dst: parsePrefix("10.6.0.1/32"), dev: "veth-a", table: 500, toPod: true },
+      { dst: parsePrefix("10.6.0.2/32"), dev: "veth-b", table: 500, toPod: true },
     ),
     inside: at(
       { containerId: "a", ip: parseIp("10.6.0.1"), nic: "eth0" },
@@ -89,14 +89,21 @@ describe("the faults of a node", () => {
   });
 
   it("a route to an address that no Pod has; one of a Pod whose ADD is under way is none", () => {
-    const stale = { dst: parsePrefix("10.6.0.9/32"), dev: "eth0", table: 500 };
-    const net = { dst: parsePrefix("10.9.0.0/16"), dev: "eth0", table: 500 };
-    const routes = at(...facts().routes.items, stale, net);
+    const stale = { dst: parsePrefix("10.6.0.9/32"), dev: "eth0", table: 500, toPod: false };
+    const net = { dst: parsePrefix("10.9.0.0/16"), dev: "eth0", table: 500, toPod: false };
+    const former = { dst: parsePrefix("10.6.0.8/32"), dev: "veth-b", table: 500, toPod: true };
+    const routes = at(...facts().routes.items, stale, net, former);
     assert.deepEqual(said(nodeFaults(facts({ routes }))), [
       "stale-host-route route 10.6.0.9/32: table 500 leads to it by eth0, but no Pod of this node has the address",
+      "stale-host-route route 10.6.0.8/32: table 500 leads to it by veth-b, but no Pod of this node has the address",
     ]);
     const sandboxes = at(sandbox("a", "10.6.0.1"), sandbox("b", "10.6.0.2", { addresses: [], isAttached: false }));
     assert.deepEqual(nodeFaults(facts({ sandboxes })), []);
+  });
+
+  it("no route to a Pod of another product, which is not on record", () => {
+    const other = { dst: parsePrefix("10.6.0.9/32"), dev: "veth-other", table: 500, toPod: true };
+    assert.deepEqual(nodeFaults(facts({ routes: at(...facts().routes.items, other) })), []);
   });
 });
 

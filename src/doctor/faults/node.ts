@@ -34,8 +34,13 @@ export interface FaultFacts {
     | undefined;
   /** Names of the host's network devices. */
   readonly links: Seen<string>;
-  /** Routes in the tables that the node uses for Pods. */
-  readonly routes: Seen<{ readonly dst: Prefix; readonly dev: string; readonly table: number }>;
+  /** Routes in the tables that the node uses for Pods. `toPod`: by one end of a veth pair, which goes with its other end. */
+  readonly routes: Seen<{
+    readonly dst: Prefix;
+    readonly dev: string;
+    readonly table: number;
+    readonly toPod: boolean;
+  }>;
   /** Addresses of the interfaces inside the sandboxes' network namespaces. */
   readonly inside: Seen<{ readonly containerId: string; readonly ip: Ip; readonly nic: string }>;
 }
@@ -114,13 +119,18 @@ function addressesOfTwo({ sandboxes, inside }: FaultFacts): readonly Disagreemen
   );
 }
 
-/** During an ADD, a sandbox has routes before it has a result. So routes by its own interfaces are no fault. */
+/**
+ * During an ADD, a sandbox has routes before it has a result. So routes by its own interfaces are no fault. Nor are those to Pods
+ * without record: another plugin, which this one replaces, has its routes in the same table.
+ */
 function staleHostRoutes({ sandboxes, routes }: FaultFacts): readonly Disagreement[] {
   const there = sandboxes.items.filter(({ isThere }) => isThere);
   const given = new Set(there.flatMap(({ addresses }) => addresses.map(formatIp)));
   const busy = new Set(there.filter(({ isAttached }) => !isAttached).flatMap(({ hostLinks }) => hostLinks));
+  const ours = new Set(sandboxes.items.flatMap(({ hostLinks }) => hostLinks));
   return routes.items
     .filter(({ dst, dev }) => samePrefix(dst, hostPrefix(dst.ip)) && !given.has(formatIp(dst.ip)) && !busy.has(dev))
+    .filter(({ dev, toPod }) => !toPod || ours.has(dev))
     .map(({ dst, dev, table }) => ({
       kind: "stale-host-route",
       object: `route ${formatPrefix(dst)}`,
