@@ -53,6 +53,16 @@ it("a list with two plugins that make the same interface is refused, before anyt
   assert.deepEqual(ran, []);
 });
 
+for (const type of ["multus", "spiderpool"]) {
+  it(`a network that names ${type} as its plugin is refused at once`, async () => {
+    const { chain } = chainOf({ ovs: [] });
+    const verify = (...types: readonly string[]) =>
+      chain.verify(network(...types), call, {} as Parameters<Chain["verify"]>[2], undefined, { signal: never });
+    await verify("ovs");
+    await assert.rejects(verify("ovs", type), { cniCode: 7, message: "a plugin of the network makes no interface" });
+  });
+}
+
 it("an ipam block that is none, or names no type, is refused by its own field", () => {
   for (const none of [undefined, null, {}]) assert.equal(ipamTypeOf({ ipam: none }), undefined);
   for (const [ipam, field] of [

@@ -21,6 +21,18 @@ import { type ForeignPlugins, foreignRunner, type Host, ipamTypeOf, runForeign }
 /** The `ipam.type` of our own address management. */
 export const ownIpam = "spiderpool";
 
+/** The executable that a runtime calls once for all networks of a Pod. */
+export const metaPlugin = "multus";
+
+/**
+ * Our executables that a network cannot name, with what they do. The first would wait for the very call that runs it; with the
+ * second a Pod would run without an interface.
+ */
+const noNetworks: Readonly<Record<string, string>> = {
+  [metaPlugin]: "it attaches all networks of a Pod",
+  [ownIpam]: "it gives addresses alone, as an ipam.type",
+};
+
 /** What one call needs beyond the attachment. */
 export interface ChainCall {
   readonly attachment: Attachment;
@@ -57,6 +69,7 @@ export class Chain {
       const own = this.#plugins.get(plugin.type);
       const config = this.#configOf(network, plugin, call);
       const ipam = ipamTypeOf(config.raw);
+      refuseNoNetwork(plugin.type);
       if (own === undefined) await this.#foreign.verify(plugin.type, network.cniVersion, host);
       else {
         const decoded = own.decode(config);
@@ -233,4 +246,11 @@ function withoutContainer(host: Host) {
   const attachment = { containerId: "", netns: "", ifName: "", pod: undefined, args: new Map<string, string>() };
   const run: RunForeign = foreignRunner(attachment, host);
   return { attachment: { run }, run, capabilityArgs: {} };
+}
+
+function refuseNoNetwork(type: string): void {
+  if (!Object.hasOwn(noNetworks, type)) return;
+  throw new CniError(cniCodes.invalidConfig, "a plugin of the network makes no interface", {
+    details: { type, found: noNetworks[type], fix: "name the plugin that makes the interface, such as ovs or macvlan" },
+  });
 }

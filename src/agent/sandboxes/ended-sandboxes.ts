@@ -2,7 +2,7 @@ import type { Logger, Signal } from "#base";
 import type { CniRequest } from "#cni";
 import { keyOf, type Pod, type Store } from "#kube";
 import { podState } from "../cluster/pods.ts";
-import { metaPlugin } from "./recording.ts";
+import { metaPlugin } from "./chain.ts";
 import { isSandboxThere, type Records, type SandboxRecord } from "./records.ts";
 
 interface EndedSandboxesOptions {

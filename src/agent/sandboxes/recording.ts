@@ -5,7 +5,7 @@ import { bootId, hostNetns, readNetnsId, sameNetns } from "#linux";
 import { capabilityArgs, type Delegate, delegateArgs } from "#multus";
 import { podOf } from "#plugins";
 import { uidOf } from "../cluster/pods.ts";
-import { type ChainCall, ownIpam } from "./chain.ts";
+import { type ChainCall, metaPlugin, ownIpam } from "./chain.ts";
 import { foreignRunner, type Host } from "./foreign.ts";
 import type { RecordedNetwork, RecordKey, SandboxRecord } from "./records.ts";
 
@@ -22,9 +22,6 @@ export interface CalledDelegate {
   readonly delegate: Delegate;
   readonly call: ChainCall;
 }
-
-/** The executable that a runtime calls once for all networks of a Pod. */
-export const metaPlugin = "multus";
 
 /** Whether a runtime calls for all networks of the Pod. Otherwise another meta-plugin calls one of our plugins. */
 export function isForAllNetworks({ executable }: Pick<CniRequest, "executable">): boolean {
