@@ -117,7 +117,9 @@ beforeEach(() => {
   coordinator = new FakePlugin("coordinator", log);
   records = new Records(join(folder, "records"));
   flights = new Flights({ max: 10 });
-  told = { added: [], failed: [], removed: [] };
+  // What follows an answer may come when the next test has begun.
+  const mine: typeof told = { added: [], failed: [], removed: [] };
+  told = mine;
   Object.assign(pods, { known: undefined, find: async () => testPod("a") });
   calls = new Calls({
     chain: new Chain([ovs, coordinator] as readonly Plugin<unknown>[], new ForeignPlugins()),
@@ -141,10 +143,10 @@ beforeEach(() => {
     clock: systemClock,
     log: silentLogger,
     findPod: () => pods.find(),
-    added: (attached) => void told.added.push(attached),
+    added: (attached) => void mine.added.push(attached),
     addressed: () => {},
-    failed: (_attachment, error) => void told.failed.push(error),
-    removed: (attachment) => void told.removed.push(attachment),
+    failed: (_attachment, error) => void mine.failed.push(error),
+    removed: (attachment) => void mine.removed.push(attachment),
   });
 });
 afterEach(() => rmSync(folder, { recursive: true, force: true }));
