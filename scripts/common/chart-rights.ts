@@ -12,6 +12,8 @@ export function chartRights(program: "agent" | "controller"): readonly RightsRul
     .replace(/^\s*\{\{.*\}\}$/gm, "")
     .replace(/\{\{.*?\}\}/g, "of-the-release");
   const rules = parseAllDocuments(text).flatMap((document) => document.toJS()?.rules ?? []) as readonly RightsRule[];
-  if (rules.length > 0) return rules;
-  throw new Error(`${file.pathname} has no rules that can be read without Helm`);
+  // A list that an expression makes is a text without Helm: it would grant nothing.
+  const isReadable = rules.length > 0 && rules.every((rule) => Object.values(rule).every(Array.isArray));
+  if (isReadable) return rules;
+  throw new Error(`${file.pathname} has no rules, or some that cannot be read without Helm`);
 }
