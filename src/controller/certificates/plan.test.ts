@@ -5,7 +5,8 @@ import { certificate, privateKey } from "../testing/certificate.ts";
 import { type Issued, issue } from "./issue.ts";
 import { authoritiesOf, forgetMs, type PlanOptions, planCertificates, trustMs } from "./plan.ts";
 
-const names = ["spiderpool-controller.kube-system.svc", "10.0.0.1", "::1"];
+const host = "spiderpool-controller.kube-system.svc";
+const names = [host, "10.0.0.1", "::1"];
 const lifetimeMs = 90 * 86_400_000;
 const now = new Date("2026-06-01T00:00:00Z");
 const daysOn = (days: number) => new Date(now.getTime() + days * 86_400_000);
@@ -17,7 +18,7 @@ before(async () => {
 });
 
 const plan = (ca: string, current: Issued | undefined, next?: Issued, changes: Partial<PlanOptions> = {}) =>
-  planCertificates({ ca, current, next }, { now, names, lifetimeMs, settledMs: 0, ...changes });
+  planCertificates({ ca, current, next }, { now, names, host, lifetimeMs, settledMs: 0, ...changes });
 
 describe("issue()", () => {
   it("makes a server certificate for the names, that its authority and no other vouches for", () => {
@@ -59,10 +60,14 @@ describe("the plan of a certificate", () => {
     assert.match(why(a.ca, { ...a, key: "torn" }), /cannot be read/);
     assert.match(why("torn", a), /no authority/);
     const other = { ca: certificate, cert: certificate, key: privateKey }; // for other names
-    assert.equal(
-      why(certificate, other, undefined, { now: new Date(new X509Certificate(certificate).validFrom) }),
-      "prepare",
-    );
+    const then = { now: new Date(new X509Certificate(certificate).validFrom) };
+    assert.match(why(certificate, other, undefined, then), /not for spiderpool-controller/);
+  });
+
+  it("replaces at once one for the name of another Service, as after the controller got another name", () => {
+    const renamed = "underlay.kube-system.svc";
+    const step = plan(a.ca, a, undefined, { host: renamed, names: [renamed] });
+    assert.deepEqual(step, { kind: "replace", why: `it is not for ${renamed}` });
   });
 
   it("serves a prepared one only when its authority has been trusted long enough", () => {

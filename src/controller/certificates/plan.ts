@@ -17,6 +17,8 @@ export interface PlanOptions {
   readonly now: Date;
   /** Names that the certificate must have. */
   readonly names: readonly string[];
+  /** The one of these by which API servers ask: no call succeeds with a certificate that lacks it. */
+  readonly host: string;
   readonly lifetimeMs: number;
   /** How long the Secret has been unchanged, with every webhook configuration trusting its authorities. */
   readonly settledMs: number;
@@ -47,14 +49,14 @@ export const forgetMs = (lifetimeMs: number) => Math.min(5 * 60_000, lifetimeMs 
 
 /** Decides the next step from the content of the Secret. Pure. */
 export function planCertificates({ ca, current, next }: Certificates, options: PlanOptions): Step {
-  const { now, lifetimeMs, settledMs } = options;
+  const { lifetimeMs, now, settledMs } = options;
   const authorities = readCertificates(ca);
-  const flaw = current === undefined ? "there is none" : flawOf(current, authorities, now);
+  const flaw = current === undefined ? "there is none" : flawOf(current, authorities, options);
   if (current === undefined || flaw !== undefined) return { kind: "replace", why: flaw ?? "there is none" };
   const waitFor = (ms: number): Step => ({ kind: "wait", ms: Math.max(1, ms) });
   if (
     next !== undefined &&
-    flawOf(next, authorities, now) === undefined &&
+    flawOf(next, authorities, options) === undefined &&
     reasonToRenew(next, options) === undefined
   ) {
     const leftMs = trustMs(lifetimeMs) - settledMs;
@@ -85,7 +87,11 @@ export function expiryOf({ cert }: Pair): Date {
 }
 
 /** Why clients could not verify a server with this certificate; undefined if they can. */
-function flawOf({ cert, key }: Pair, authorities: readonly X509Certificate[], now: Date): string | undefined {
+function flawOf(
+  { cert, key }: Pair,
+  authorities: readonly X509Certificate[],
+  { now, host }: Pick<PlanOptions, "now" | "host">,
+): string | undefined {
   try {
     const parsed = new X509Certificate(cert);
     if (!parsed.checkPrivateKey(createPrivateKey(key))) return "its key is that of another one";
@@ -95,6 +101,8 @@ function flawOf({ cert, key }: Pair, authorities: readonly X509Certificate[], no
     const issuers = authorities.filter((one) => hasSigned(one, parsed));
     if (issuers.length === 0) return "no authority of the list has signed it";
     if (issuers.every((one) => new Date(one.validTo) <= now)) return "its authority expired";
+    // The release has another controller by name than the one that issued it.
+    if (parsed.checkHost(host) === undefined) return `it is not for ${host}`;
     return undefined;
   } catch (error) {
     return `it cannot be read: ${(error as Error).message}`;

@@ -24,7 +24,9 @@ export function rotationController(
   { client, clock, log }: Pick<Deps, "client" | "clock" | "log">,
   options: RotationOptions,
 ): ControllerOptions {
-  const { names, lifetimeMs, service, webhooks } = options;
+  const { lifetimeMs, service, webhooks } = options;
+  const host = `${service.name}.${service.namespace}.svc`;
+  const names = [...new Set([...options.names, host])];
   const key = `${options.secret.namespace}/${options.secret.name}`;
   const only = () => [key];
   /** The version of the Secret whose authorities every webhook trusts, and since when, by our monotonic clock. */
@@ -48,7 +50,7 @@ export function rotationController(
       else if (trusted?.version !== version) trusted = { version, sinceMs: nowMs };
       const settledMs = trusted === undefined ? 0 : nowMs - trusted.sinceMs;
       const now = clock.wall();
-      const step = planCertificates(certificates, { now, names, lifetimeMs, settledMs });
+      const step = planCertificates(certificates, { now, names, host, lifetimeMs, settledMs });
       if (step.kind === "wait") return { afterMs: step.ms };
       log.info({ secret: key, ...step }, "webhook certificate");
       const next = await take(step.kind, certificates, { now, names, lifetimeMs });
