@@ -18,7 +18,7 @@ export async function askAgent(
     const why = codeOf(cause) === "ENOENT" ? "there is no such socket" : codeOf(cause);
     throw new SpiderError(
       "AGENT_UNREACHABLE",
-      `no agent answers on ${socketPath} (${why}); run this on a node, as root, or name the socket with --socket`,
+      `no agent answers on ${socketPath} (${why}); run this on a node, as root, or in the Pod of its agent, or name the socket with --socket`,
       { cause },
     );
   });

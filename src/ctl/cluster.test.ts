@@ -5,9 +5,56 @@ import { join } from "node:path";
 import { describe, it } from "node:test";
 import { readMounted } from "./cluster.ts";
 import { ippool, TestCluster } from "./explain/testing/cluster.ts";
+import { runProgram } from "./program.ts";
 import { runCtl } from "./testing/run.ts";
 
 const forbidden = { kind: "status", status: 403, reason: "Forbidden" } as const;
+
+describe("a command where there is no kubeconfig", () => {
+  const run = async (...argv: readonly string[]) => {
+    let [out, err] = ["", ""];
+    const pool = {
+      apiVersion: "spiderpool.spidernet.io/v2beta1",
+      kind: "SpiderIPPool",
+      metadata: { name: "a" },
+      spec: { subnet: "10.6.0.0/16", ips: ["10.6.0.10"] },
+    };
+    const status = await runProgram(argv, {
+      name: "spiderpoolctl",
+      io: {
+        out: (text) => {
+          out += text;
+        },
+        err: (text) => {
+          err += text;
+        },
+        env: { HOME: "/nonexistent" },
+        interactive: false,
+        read: async (name) => [{ name, text: JSON.stringify(pool) }],
+        signal: AbortSignal.timeout(60_000),
+      },
+    });
+    return { status, out, err };
+  };
+
+  it("says that there is none, and what to do", async () => {
+    const { status, err } = await run("check");
+    assert.equal(status, 2);
+    assert.match(err, /no kubeconfig: there is no \/nonexistent\/\.kube\/config.*--kubeconfig FILE/);
+  });
+
+  it("names first what is wrong with the command line", async () => {
+    const { status, err } = await run("explain", "deployment", "web");
+    assert.equal(status, 2);
+    assert.match(err, /explain deployment web: give either/);
+  });
+
+  it("validates a file by itself, and says so", async () => {
+    const { status, out, err } = await run("validate", "-f", "a.yaml");
+    assert.deepEqual([status, out], [0, "spiderippool/a is valid\n"]);
+    assert.match(err, /No kubeconfig: what the cluster has is not compared/);
+  });
+});
 
 describe("a command in a Pod of the release", () => {
   it("knows the release's configuration without the right to list ConfigMaps", async (t) => {

@@ -3,6 +3,7 @@ import { homedir } from "node:os";
 import { delimiter, join } from "node:path";
 import { type Clock, SpiderError, systemClock } from "#base";
 import { createTransport, KubeClient, loadKubeConfig } from "#kube";
+import { execCredentials } from "./exec-credentials.ts";
 import type { Io } from "./io.ts";
 
 /** The flags that select the cluster, as in kubectl. */
@@ -20,7 +21,7 @@ export interface Cluster extends Disposable {
   readonly namespace: string;
   /** In a Pod of the release, whose account may not list ConfigMaps. */
   readonly mounted?: ReleaseConfig | undefined;
-  /** The flags with which kubectl has the same cluster. */
+  /** The flags with which kubectl has the same cluster, in the same environment. */
   readonly kubectlFlags: readonly string[];
 }
 
@@ -37,22 +38,23 @@ const configMount = "/tmp/spiderpool/config-map";
 export type Connect = (flags: ClusterFlags, io: Pick<Io, "env">) => Cluster;
 
 /**
- * Connects as kubectl does: `--kubeconfig`, else the first existing file of `$KUBECONFIG`, else `~/.kube/config`, else the
- * Pod's service account. Throws KUBE_CONFIG_INVALID.
+ * Connects as kubectl does: `--kubeconfig`, else the files of `$KUBECONFIG` together, else `~/.kube/config`, else the Pod's
+ * service account. Throws KUBE_CONFIG_MISSING and KUBE_CONFIG_INVALID.
  */
 export const connect: Connect = ({ kubeconfig, context, namespace }, { env }) => {
   const { KUBECONFIG = "", HOME = homedir(), KUBERNETES_SERVICE_HOST: inPod } = env;
   const named = KUBECONFIG.split(delimiter).filter((path) => path !== "");
-  const candidates = [...named, join(HOME, ".kube", "config")];
-  const found = kubeconfig ?? candidates.find(existsSync);
+  const candidates = named.length > 0 ? named : [join(HOME, ".kube", "config")];
+  const present = kubeconfig === undefined ? candidates.filter(existsSync) : [kubeconfig];
+  const found = present.length > 0 ? present : undefined;
   if (found === undefined && inPod === undefined) {
     const missing = candidates.join(", ");
     throw new SpiderError(
-      "KUBE_CONFIG_INVALID",
+      "KUBE_CONFIG_MISSING",
       `no kubeconfig: there is no ${missing}, and this is no Pod; name one with --kubeconfig FILE or $KUBECONFIG`,
     );
   }
-  const config = loadKubeConfig({ kubeconfig: found, context, env });
+  const config = loadKubeConfig({ kubeconfig: found, context, env, ask: execCredentials });
   const transport = createTransport(config, { clock: systemClock });
   return {
     client: new KubeClient({ transport, clock: systemClock, userAgent: "spiderpoolctl" }),
@@ -60,7 +62,7 @@ export const connect: Connect = ({ kubeconfig, context, namespace }, { env }) =>
     namespace: namespace ?? config.namespace,
     ...(found === undefined && { mounted: readMounted(env["SPIDERPOOL_POD_NAMESPACE"]) }),
     kubectlFlags: [
-      ...(found === undefined ? [] : ["--kubeconfig", found]),
+      ...(kubeconfig === undefined ? [] : ["--kubeconfig", kubeconfig]),
       ...(context === undefined ? [] : ["--context", context]),
     ],
     [Symbol.dispose]: () => transport[Symbol.dispose](),

@@ -84,6 +84,7 @@ const otherRights =
 const unanswerable = [
   "OPTIONS_INVALID",
   "KUBE_CONFIG_INVALID",
+  "KUBE_CONFIG_MISSING",
   "KUBE_CREDENTIALS",
   "API_UNREACHABLE",
   "AGENT_UNREACHABLE",
@@ -107,7 +108,7 @@ export function addGlobalOptions(program: Command): Command {
   return program
     .version(productVersion, "-V, --version", "print the version")
     .description("Shows, explains and repairs the addresses and networks that Spiderpool gives to Pods.")
-    .showHelpAfterError("See the same command with --help.")
+    .showHelpAfterError(`${program.name()} --help lists the commands, ${program.name()} COMMAND --help what one takes.`)
     .option("--kubeconfig <file>", "the kubeconfig to use")
     .option("--context <name>", "the context of the kubeconfig to use")
     .option("-n, --namespace <name>", "the namespace of objects that are named without one")

@@ -22,7 +22,7 @@ export {
 export { LeaderElector, type Term } from "./controller/election.ts";
 export { ApiStatusError, ApiUnreachableError, hasReason, surelyUnchanged } from "./errors.ts";
 export { EventRecorder, type EventSubject, type EventText, nodeSubject, subjectOf } from "./events.ts";
-export { type KubeConfig, loadKubeConfig } from "./http/config.ts";
+export { type AskForCredentials, type KubeConfig, loadKubeConfig } from "./http/config.ts";
 export { type ApiRequest, type ApiResponse, createTransport, type Transport } from "./http/transport.ts";
 export * from "./kinds/core.ts";
 export { isMirrorPod, isPodAlive, isPodUid, isStaticPodUid, readyCondition } from "./kinds/pod.ts";

@@ -40,6 +40,7 @@ interface Asked {
 
 /** Prints a diagnosis for each Pod that is asked about; the exit status is that of the worst. */
 async function explain(asked: Asked, context: Context): Promise<number> {
+  assertAsked(asked);
   const { io, cluster, output } = context;
   const diagnoses: Diagnosis[] = [];
   const targets = await targetsOf(asked, context);
@@ -68,7 +69,7 @@ async function sayIfStored({ owner, metadata: { namespace, name } }: PodManifest
   );
 }
 
-async function targetsOf({ kind, name, filename }: Asked, { io, cluster }: Context): Promise<readonly Target[]> {
+async function targetsOf({ name, filename }: Asked, { io, cluster }: Context): Promise<readonly Target[]> {
   if (filename !== undefined && name === undefined) {
     const placed = await readManifests(io, filename);
     const file = placed.filter(({ manifest }) => isDeciding(manifest));
@@ -76,10 +77,13 @@ async function targetsOf({ kind, name, filename }: Asked, { io, cluster }: Conte
     const beside = file.map(({ manifest }) => manifest);
     return podsOfFile(placed, filename, cluster.namespace).map((manifest) => ({ manifest, beside }));
   }
-  const isPod = kind === "pod" || kind === "pods" || kind === "po";
-  if (filename !== undefined || name === undefined || !isPod) {
-    const found = [kind, name].map((word) => (word === undefined ? "" : ` ${word}`)).join("");
-    throw new SpiderError("OPTIONS_INVALID", `explain${found}: give either \`pod NAME\` or \`-f FILE\``);
-  }
-  return [parsePodName(name, cluster.namespace)];
+  return [parsePodName(name ?? "", cluster.namespace)];
+}
+
+/** Throws OPTIONS_INVALID unless it is either a Pod or a file. */
+function assertAsked({ kind, name, filename }: Asked): void {
+  const isPod = ["pod", "pods", "po"].includes(kind ?? "") && name !== undefined;
+  if (filename === undefined ? isPod : name === undefined) return;
+  const found = [kind, name].map((word) => (word === undefined ? "" : ` ${word}`)).join("");
+  throw new SpiderError("OPTIONS_INVALID", `explain${found}: give either \`pod NAME\` or \`-f FILE\``);
 }

@@ -26,8 +26,9 @@ import {
   validateReservedIp,
   validateSubnet,
 } from "#api";
-import { SpiderError } from "#base";
+import { hasCode, SpiderError } from "#base";
 import { type KubeClient, type KubeObject, keyOf } from "#kube";
+import type { Cluster } from "../cluster.ts";
 import { exitFailed, exitOk } from "../io.ts";
 import { type Manifest, readManifests } from "../manifests.ts";
 import { formatItems } from "../output.ts";
@@ -40,7 +41,7 @@ export function addValidateCommand(program: Command, run: Run): void {
   program
     .command("validate")
     .description(
-      "find mistakes in manifests, and where: what the API server would refuse, and annotations with which Pods would not start",
+      "find mistakes in manifests, and where: what the API server would refuse, and annotations with which Pods would not start; without a kubeconfig, what a file alone shows",
     )
     .requiredOption("-f, --filename <file>", "the manifests, YAML or JSON, a file or a folder; - is standard input")
     .action(({ filename }: { filename: string }) => run((context) => validate(filename, context)));
@@ -59,14 +60,18 @@ interface Others {
  * that finds no wrong value, by the rules of admission; and a line for each Pod, Pod template and Namespace with annotations of ours.
  * Skips other objects. The exit status is 1 if one has a mistake.
  */
-async function validate(filename: string, { io, cluster, output }: Context): Promise<number> {
+async function validate(filename: string, context: Context): Promise<number> {
+  const { io, output } = context;
   const placed = await readManifests(io, filename);
+  const cluster = clusterOf(context);
+  const { namespace } = cluster ?? { namespace: context.namespace ?? "default" };
   const isOurs = ({ apiVersion: version }: Manifest) => version === ours;
-  const others = placed.some(({ manifest }) => isOurs(manifest))
-    ? await existing(cluster.client, io.signal)
-    : { pools: new AddressIndex<SpiderIPPool>(), subnets: new AddressIndex<SpiderSubnet>() };
+  const others =
+    cluster !== undefined && placed.some(({ manifest }) => isOurs(manifest))
+      ? await existing(cluster.client, io.signal)
+      : { pools: new AddressIndex<SpiderIPPool>(), subnets: new AddressIndex<SpiderSubnet>() };
   const found = placed.flatMap(({ manifest, placeOf }) => {
-    const mistakes = isOurs(manifest) ? judge(manifest, others) : annotationMistakes(manifest, cluster.namespace);
+    const mistakes = isOurs(manifest) ? judge(manifest, others) : annotationMistakes(manifest, namespace);
     if (mistakes === undefined) return [];
     const problems = mistakes.map((wrong) => ({ ...wrong, place: placeOf(wrong.field) }));
     const object = `${manifest.kind?.toLowerCase()}/${keyOf({ name: "", ...manifest.metadata })}`;
@@ -87,6 +92,17 @@ async function validate(filename: string, { io, cluster, output }: Context): Pro
     }
   }
   return items.every(({ valid }) => valid) ? exitOk : exitFailed;
+}
+
+/** Where there is no kubeconfig, as in a check before a merge, objects of the file are compared with one another alone. */
+function clusterOf(context: Context): Cluster | undefined {
+  try {
+    return context.cluster;
+  } catch (error) {
+    if (!hasCode(error, "KUBE_CONFIG_MISSING")) throw error;
+    context.io.err("No kubeconfig: what the cluster has is not compared.\n");
+    return undefined;
+  }
 }
 
 /** As `kubectl -o name` prints it: `deployment.apps/web`. */

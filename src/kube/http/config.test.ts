@@ -75,6 +75,24 @@ describe("loadKubeConfig()", () => {
     );
   });
 
+  it("takes of several files the first that has an entry, and its paths from that file's folder, as kubectl does", () => {
+    mkdirSync(join(folder, "other"), { recursive: true });
+    const second = join(folder, "other", "config");
+    const user = { name: "u2", user: { tokenFile: "token" } };
+    const context = { name: "prod", context: { cluster: "c", user: "u2" } };
+    const cluster = { name: "c", cluster: { server: "https://10.9.9.9" } };
+    writeFileSync(
+      second,
+      stringify({ "current-context": "prod", contexts: [context], users: [user], clusters: [cluster] }),
+    );
+    const first = kubeconfig({ user: { token: "t" } });
+    assert.deepEqual(loadKubeConfig({ kubeconfig: [first, second] }).token, { kind: "data", data: "t" });
+    const config = loadKubeConfig({ kubeconfig: [first, second], context: "prod" });
+    assert.deepEqual(config.token, { kind: "file", path: join(folder, "other", "token") });
+    assert.equal(config.server, "https://10.0.0.1:6443", "both have a cluster c");
+    assert.throws(() => loadKubeConfig({ kubeconfig: [first, second], context: "none" }), /lacks an entry/);
+  });
+
   it("names what is wrong with a file", () => {
     const cases: readonly (readonly [string, RegExp])[] = [
       [join(folder, "none"), /cannot be read/],
