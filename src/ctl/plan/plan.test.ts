@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
 import { beforeEach, describe, it } from "node:test";
 import {
   annotations,
@@ -116,6 +117,30 @@ describe("plan", () => {
     const { status, pools } = await plan(pool("b", "172.18.0.10-172.18.0.19"));
     assert.equal(status, 0);
     assert.deepEqual(pools, [{ pool: "b", change: "made", after: { total: 10, used: 0, free: 10 }, dry: false }]);
+  });
+
+  it("prints what the guide shows, where a line ends with … more", async () => {
+    makePool("a", "172.18.0.1-172.18.0.10");
+    makePool("b", "172.18.0.31-172.18.0.34");
+    const named = (name: string) => `{"ipv4":["${name}"]}`;
+    application("Deployment", 2, named("b"));
+    application("StatefulSet", 2);
+    const annotated = { namespace: "default", name: "old", annotations: { [annotations.ippool]: named("a") } };
+    api.apply(pods, { metadata: annotated, spec: { nodeName: "n1" }, status: { phase: "Running" } });
+    claim("172.18.0.3", "a", "old");
+    for (const at of [0, 1]) claim(`172.18.0.${31 + at}`, "b", `web-1-${at}`);
+    const change = [
+      pool("a", "172.18.0.1-172.18.0.12", ", nodeName: [n2]"),
+      scaled("StatefulSet", "db", 1),
+      scaled("Deployment", "web", 5),
+    ].join("---\n");
+    const { status, out } = await runCtl(api, ["plan", "-f", "change.yaml"], { "change.yaml": change });
+    assert.equal(status, 1);
+    const guide = readFileSync(new URL("../../../docs/guides/plan.md", import.meta.url), "utf8");
+    const [, shown = ""] = /^# spiderpoolctl plan -f change\.yaml\n(.*?)^```$/ms.exec(guide) ?? [];
+    const cut = shown.split("\n").map((line) => (line.endsWith("…") ? line.length - 1 : undefined));
+    const printed = out.split("\n").map((line, at) => (cut[at] === undefined ? line : `${line.slice(0, cut[at])}…`));
+    assert.equal(printed.join("\n"), shown);
   });
 
   it("says what admission would refuse: an address in use taken away, a pool with addresses deleted, an overlap", async () => {
