@@ -150,6 +150,13 @@ describe("the examples of examples/ipam", { timeout: 240_000 }, () => {
     assert.deepEqual(await settled(), before);
   });
 
+  it("sticky: a Pod finds its address though somebody deleted all SpiderEndpoints", async () => {
+    const before = await settled();
+    await output("delete", "spiderendpoints", "--all");
+    await replaceFirst();
+    assert.deepEqual(await settled(), before);
+  });
+
   it("sticky: the address of an ordinal that is scaled away is free", async () => {
     await output("scale", "statefulset", "db", "--replicas=1");
     await output("wait", "pod/db-1", "--for=delete", "--timeout=120s");

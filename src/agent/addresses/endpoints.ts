@@ -102,6 +102,14 @@ export class Endpoints {
     );
   }
 
+  /** Makes the endpoint of a sticky owner's Pod again where somebody has deleted it: the next Pod has no other index. */
+  async restore(pod: Pod, o: Signal): Promise<void> {
+    const name = stickyOwnerOf(pod, this.#options.settings)?.endpoint;
+    if (name === undefined) return;
+    const { namespace = "" } = pod.metadata;
+    if ((await this.#views.get(spiderEndpoints, { namespace, name }, o)) === undefined) await this.write(pod, o);
+  }
+
   /** Removes addresses that are about to be given back from the Pod's endpoint. The object stays for the next ADD. */
   async withdraw(pod: Pod, given: readonly Claim[], o: Signal): Promise<void> {
     const { client, clock } = this.#options;

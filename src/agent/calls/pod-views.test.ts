@@ -221,6 +221,41 @@ describe("the views of a Pod", () => {
     assert.deepEqual([statuses().length, endpoint()], [1, undefined]);
   });
 
+  it("makes the index of a StatefulSet's Pod again when the Pod ends, where somebody has deleted it", async () => {
+    const owner = { apiVersion: "apps/v1", kind: "StatefulSet", name: "s", uid: "s", controller: true };
+    const { uid } = pod().metadata;
+    const put = (more: object) =>
+      api.fake.apply(pods, testPod("a", { metadata: { uid, ownerReferences: [owner], ...more } }));
+    const ending = { deletionTimestamp: "2026-01-01T00:00:00Z" };
+    const reads = () => api.fake.requests.filter(({ path }) => path.includes("spiderendpoints/a")).length;
+    put({});
+    await api.clock.advance(2_000);
+    assert.equal(reads(), 0, "while it lives");
+    put(ending);
+    await api.clock.advance(0);
+    assert.deepEqual(endpoint()?.status.current.ips, endpointNics(claims));
+    assert.deepEqual(endpoint()?.metadata.ownerReferences, []);
+    const before = reads();
+    api.fake.remove(spiderEndpoints, { namespace: "default", name: "a" });
+    api.fake.remove(pods, { namespace: "default", name: "a" });
+    await api.clock.advance(2_000);
+    assert.equal(reads(), before, "its end was looked at");
+    put({ uid: "forced" });
+    await api.clock.advance(0);
+    api.fake.remove(pods, { namespace: "default", name: "a" });
+    await api.clock.advance(0);
+    assert.ok(reads() > before, "deleted by force, it never ends by steps");
+  });
+
+  it("asks for no endpoint when a Pod ends that has no index", async () => {
+    api.fake.remove(pods, { namespace: "default", name: "a" });
+    await api.clock.advance(2_000);
+    assert.deepEqual(
+      [endpoint(), api.fake.requests.some(({ path }) => path.includes("spiderendpoints"))],
+      [undefined, false],
+    );
+  });
+
   const about = {
     containerId: "c",
     netns: "",

@@ -79,6 +79,11 @@ export class PodViews {
       if (!signal.aborted) await new Promise((resolve) => signal.addEventListener("abort", resolve, { once: true }));
       await this.#publishing.stop();
     });
+    // Its claims are still known then: they are released when its sandbox is gone, too.
+    options.pods.changed((_key, now, before) => {
+      if (before !== undefined && !isEnding(before) && (now === undefined || isEnding(now)))
+        this.#publish(before, (o) => options.endpoints.restore(before, o), { pauseMs: 0 });
+    });
   }
 
   /** Resolves when every view is written, or when the signal aborts. */
@@ -119,7 +124,7 @@ export class PodViews {
     }
   }
 
-  #publish(pod: Pod, write: (o: Signal) => Promise<void>): void {
+  #publish(pod: Pod, write: (o: Signal) => Promise<void>, { pauseMs = pauseMsMax } = {}): void {
     const { clock, log } = this.#options;
     this.#publishing.spawn("publish", async (stopping) => {
       using signal = withTimeout(
@@ -128,7 +133,7 @@ export class PodViews {
         () => new Error("the views of a Pod were not written in time"),
       );
       try {
-        await within(this.#options.idle(), pauseMsMax, { clock, signal });
+        if (pauseMs > 0) await within(this.#options.idle(), pauseMs, { clock, signal });
         using _slot = await this.#slots.enter(pod.metadata.namespace ?? "", { signal });
         await this.#writers.run(pod.metadata.uid, () => write({ signal }), { signal });
       } catch (err) {
@@ -184,6 +189,10 @@ export class PodViews {
     const { namespace, name } = metadata;
     await this.#client.patch(unreadPods, { namespace, name }, { kind: "merge", body }, { ...o, subresource: "status" });
   }
+}
+
+function isEnding({ metadata }: Pod): boolean {
+  return metadata.deletionTimestamp !== undefined;
 }
 
 /** The result of an ADD according to its record. */
