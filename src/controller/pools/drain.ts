@@ -58,7 +58,7 @@ export function poolDrainController(
       }
       const state = draining.get(name) ?? { sinceMs: deps.clock.monotonicMs(), emptySinceMs: undefined };
       draining.set(name, state);
-      const { waitMs, isUsed } = await look(deps, pool, uses, state, times, o);
+      const { waitMs, isUsed } = await look(deps, { pool, members: uses.get(name), state }, times, o);
       if (waitMs > 0) {
         tellWait(deps, pool, isUsed);
         return { afterMs: waitMs };
@@ -81,23 +81,28 @@ function tellWait({ events }: Deps, pool: SpiderIPPool, isUsed: boolean): void {
   events.record(subjectOf(spiderIPPools, pool), { type: "Normal", reason, message });
 }
 
+interface Deletion {
+  readonly pool: SpiderIPPool;
+  /** The pool's claims as the watch shows them. */
+  readonly members: ReturnType<PoolUses["get"]>;
+  readonly state: Draining;
+}
+
 interface Look {
   /** The milliseconds until the next look; 0: the finalizer may go. */
   readonly waitMs: number;
   readonly isUsed: boolean;
 }
 
+/** Looks for addresses of a deleted pool that are in use, and notes in `state` since when there are none. */
 async function look(
   { client, clock }: Deps,
-  pool: SpiderIPPool,
-  uses: PoolUses,
-  state: Draining,
+  { pool, members, state }: Deletion,
   { settleMs, apartMs }: DrainTimes,
   o: Signal,
 ): Promise<Look> {
   const nowMs = clock.monotonicMs();
   const settledMs = state.sinceMs + settleMs;
-  const members = uses.get(pool.metadata.name);
   // A claim that the watch shows need not be read, and a read before `settleMs` proves nothing.
   if (members?.isEmpty === false) {
     state.emptySinceMs = undefined;

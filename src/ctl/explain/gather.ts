@@ -91,12 +91,15 @@ export async function gatherFacts(
     client.get(namespaces, { name: named.namespace }, { signal }),
     everywhere,
   ]);
+  const manifest = "manifest" in target ? target.manifest : undefined;
   const pod = "manifest" in target ? subjectOfManifest(target.manifest) : subjectOf(target, stored, told);
+  const owner =
+    manifest === undefined ? stored && (await ownerOf(stored, shared.pools, client, signal)) : manifest.owner;
   return {
     ...shared,
     pod,
     namespace,
-    ...(await applicationOf(target, stored, pod, shared.pools, client, signal)),
+    ...(await applicationOf({ manifest, owner, pod }, client, signal)),
     beside: { counted: [], refused: [] },
     // Events of a former Pod with the same name are left out.
     events: stored === undefined ? told : told.filter(({ involvedObject: { uid } }) => isOf(uid, stored)),
@@ -182,24 +185,24 @@ function readable(ips: readonly string[], family: Family): IpSet {
 
 /** The application that made the Pod, or would make it, with the facts on which its pools of SpiderSubnets depend. */
 async function applicationOf(
-  target: Target,
-  stored: Pod | undefined,
-  pod: Subject,
-  pools: ReadonlyMap<string, PoolView>,
+  {
+    manifest,
+    owner,
+    pod,
+  }: { readonly manifest: PodManifest | undefined; readonly owner: Facts["owner"]; readonly pod: Subject },
   client: KubeClient,
   signal: AbortSignal,
 ): Promise<Pick<Facts, "owner" | "workload">> {
-  const owner = "manifest" in target ? target.manifest.owner : stored && (await ownerOf(stored, pools, client, signal));
   const { subnet, subnets } = subnetAnnotationKeys;
   const isCut = pod.annotations[subnet] !== undefined || pod.annotations[subnets] !== undefined;
   const resource = owner && workloadKindOf(owner)?.resource;
   if (owner === undefined || resource === undefined || !isCut) return { owner, workload: undefined };
   const there = await client.get(resource, owner, { signal });
-  if (!("manifest" in target)) return { owner, workload: there };
+  if (manifest === undefined) return { owner, workload: there };
   // A manifest of an existing application: the application's pools go by its UID.
   const { uid = "", resourceVersion = "" } = there?.metadata ?? {};
   const metadata = { namespace: owner.namespace, name: owner.name, uid, resourceVersion };
-  const spec: unknown = Reflect.get(target.manifest.workload ?? {}, "spec");
+  const spec: unknown = Reflect.get(manifest.workload ?? {}, "spec");
   // The API server's default; other kinds have no such field.
   return {
     owner: { ...owner, uid },
