@@ -63,6 +63,14 @@ describe("spiderpoolctl explain", () => {
     assert.match((await cluster.explain("pod", "web")).out, /"10\.6\.0\.5-10\.6\.0\.9"\]/);
   });
 
+  it("extends a full pool by none of the addresses that it excludes", async () => {
+    cluster.pool("b", "10.7.0", { ips: ["10.7.0.10-10.7.0.40"], excludeIPs: ["10.7.0.11-10.7.0.40"] });
+    cluster.claim("10.7.0.10", "b", "other");
+    cluster.pod("web", ippool({ ipv4: ["b"] }));
+    const { out } = await cluster.explain("pod", "web");
+    assert.match(out, /"ips":\["10\.7\.0\.10-10\.7\.0\.40","10\.7\.0\.41-10\.7\.0\.56"\]/);
+  });
+
   it("does not count what the Pod has itself, or what is kept for it, as somebody else's", async () => {
     const owner = { apiVersion: "apps/v1", kind: "StatefulSet", name: "db", uid: "d", controller: true };
     const metadata = { namespace: "default", annotations: ippool({ ipv4: ["a"] }), ownerReferences: [owner] };

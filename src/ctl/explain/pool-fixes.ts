@@ -1,3 +1,4 @@
+import { trySetOf } from "#api";
 import {
   type Family,
   formatIp,
@@ -92,7 +93,9 @@ function extend(facts: Facts, usage: Usage, name: string): Fix | undefined {
   const object = facts.poolObjects.get(name);
   if (view === undefined || object === undefined) return undefined;
   if (view.auto) return askForMore(facts, name);
-  const free = unusedIn(view, facts, usage);
+  // To add what the pool excludes would change nothing.
+  const excluded = trySetOf(object.spec.excludeIPs, view.family) ?? IpSet.empty(view.family);
+  const free = unusedIn(view, facts, usage).subtract(excluded);
   // After the pool's last address: at the beginning of a network there are often hosts that the cluster does not know.
   const first = (view.set.last && free.atOrAfter(view.set.last)) ?? free.first;
   const run = first && free.rangeOf(first);
