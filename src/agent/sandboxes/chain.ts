@@ -29,8 +29,8 @@ export const metaPlugin = "multus";
  * second a Pod would run without an interface.
  */
 const noNetworks: Readonly<Record<string, string>> = {
-  [metaPlugin]: "it attaches all networks of a Pod",
-  [ownIpam]: "it gives addresses alone, as an ipam.type",
+  [metaPlugin]: "which attaches all networks of a Pod",
+  [ownIpam]: "which gives addresses alone, as an ipam.type",
 };
 
 /** What one call needs beyond the attachment. */
@@ -251,6 +251,9 @@ function withoutContainer(host: Host) {
 function refuseNoNetwork(type: string): void {
   if (!Object.hasOwn(noNetworks, type)) return;
   throw new CniError(cniCodes.invalidConfig, "a plugin of the network makes no interface", {
-    details: { type, found: noNetworks[type], fix: "name the plugin that makes the interface, such as ovs or macvlan" },
+    details: {
+      plugin: `${type}, ${noNetworks[type]}`,
+      fix: "name the plugin that makes the interface, such as ovs or macvlan",
+    },
   });
 }
