@@ -114,13 +114,8 @@ export class Chain {
     for (const plugin of network.plugins) {
       const own = this.#plugins.get(plugin.type);
       if (own?.restore === undefined) continue;
-      made.push(
-        ...(await own.restore(
-          own.decode(this.#configOf(network, plugin, call, { prevResult: result })),
-          call.attachment,
-          o,
-        )),
-      );
+      const config = own.decode(this.#configOf(network, plugin, call, { prevResult: result }));
+      made.push(...(await own.restore(config, call.attachment, o)));
     }
     return made;
   }

@@ -36,7 +36,7 @@ interface StatusOptions {
 
 /** Writes what users read of a pool: at once where it was quiet, then no more often than the cluster can bear. */
 export function poolStatusController(deps: Deps, options: StatusOptions): ControllerOptions {
-  const { clock, log, events } = deps;
+  const { clock, log } = deps;
   const client = deps.client.forViews();
   const { pools, uses, judgements, agents, listed, epoch } = options;
   const pace = new Pace(agents);
@@ -69,13 +69,13 @@ export function poolStatusController(deps: Deps, options: StatusOptions): Contro
         pool.status?.conditions,
         clock.wall(),
       );
-      const made = `${members?.changes} ${pool.metadata.uid} ${pool.metadata.generation} ${JSON.stringify(conditions)}`;
-      const { resourceVersion } = pool.metadata;
-      const last = written.get(name);
+      const { uid, generation, resourceVersion } = pool.metadata;
+      const made = `${members?.changes} ${uid} ${generation} ${JSON.stringify(conditions)}`;
       if (isSame(found, conditions, pool.status)) {
         written.set(name, { made, inPlaceOf: undefined });
         return {};
       }
+      const last = written.get(name);
       if (last?.made === made && last.inPlaceOf !== resourceVersion) {
         deps.metrics.count("spiderpool_faults_total", { kind: "view-differs" });
       }
@@ -87,17 +87,19 @@ export function poolStatusController(deps: Deps, options: StatusOptions): Contro
       } finally {
         pace.ended(name, sizeOf(found), { startMs, endMs: clock.monotonicMs() });
       }
-      const outside = conditions.find(({ type }) => type === "OutOfRange");
-      if (outside !== undefined && !pool.status?.conditions?.some(({ type }) => type === "OutOfRange")) {
-        events.record(subjectOf(spiderIPPools, pool), {
-          type: "Warning",
-          reason: outside.type,
-          message: outside.message,
-        });
-      }
+      tellOutOfRange(deps, pool, conditions);
       return {};
     },
   };
+}
+
+/** An Event when addresses of the pool come to be in use that it does not have any more. */
+function tellOutOfRange({ events }: Deps, pool: SpiderIPPool, conditions: Conditions): void {
+  const isOutside = ({ type }: Conditions[number]) => type === "OutOfRange";
+  const outside = conditions.find(isOutside);
+  if (outside === undefined || pool.status?.conditions?.some(isOutside) === true) return;
+  const { type: reason, message } = outside;
+  events.record(subjectOf(spiderIPPools, pool), { type: "Warning", reason, message });
 }
 
 /** When the next status may be written: of one pool, and of any. Times are of the monotonic clock. */
