@@ -4,7 +4,6 @@ import {
   ApiStatusError,
   type CustomResourceDefinition,
   customResourceDefinitions,
-  hasReason,
   type KubeObject,
   keyOf,
   metadataOf,
@@ -12,7 +11,7 @@ import {
 } from "#kube";
 import type { Deps } from "./deps.ts";
 import { all, erase } from "./objects.ts";
-import { untilItWorks } from "./retry.ts";
+import { unlessGone, untilItWorks } from "./retry.ts";
 
 const stepMs = 200;
 
@@ -49,11 +48,10 @@ const looksToTouch = 10;
  * Changes the kind, to wake an API server that could not list its objects (`storage is (re)initializing`): it may otherwise
  * continue the deletion only minutes later, at its next full resync.
  */
-async function touch({ metadata }: CustomResourceDefinition, look: number, { client }: Deps, o: Signal): Promise<void> {
+async function touch({ metadata }: CustomResourceDefinition, look: number, deps: Deps, o: Signal): Promise<void> {
   const body = { metadata: { annotations: { [`${apiGroup}/removal`]: `look ${look}` } } };
-  await client.patch(customResourceDefinitions, metadata, { kind: "merge", body }, o).catch((error: unknown) => {
-    if (!hasReason(error, "NotFound")) throw error;
-  });
+  const patch = (call: Signal) => deps.client.patch(customResourceDefinitions, metadata, { kind: "merge", body }, call);
+  await unlessGone(patch, deps, o);
 }
 
 function resourceOf({ spec: { group, names, scope, versions } }: CustomResourceDefinition): Resource<KubeObject> {
@@ -68,9 +66,11 @@ async function release(resource: Resource<KubeObject>, deps: Deps, o: Signal): P
   for (const { metadata } of await all(resource, deps, o)) {
     if ((metadata.finalizers ?? []).length === 0) continue;
     const patch = { kind: "merge", body: { metadata: { finalizers: null } } } as const;
-    await deps.client.patch(resource, metadata, patch, o).catch((error: unknown) => {
-      // Deleted meanwhile, or the controller wrote it: the next round sees it.
-      if (!(error instanceof ApiStatusError && [404, 409].includes(error.status))) throw error;
-    });
+    const free = (call: Signal) =>
+      deps.client.patch(resource, metadata, patch, call).catch((error: unknown) => {
+        // Deleted meanwhile, or the controller wrote it: the next round sees it.
+        if (!(error instanceof ApiStatusError && [404, 409].includes(error.status))) throw error;
+      });
+    await untilItWorks(deps, free, o);
   }
 }

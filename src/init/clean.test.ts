@@ -146,6 +146,20 @@ describe("clean()", () => {
     assert.equal(api.read(daemonSets, ref)?.metadata.annotations?.[uninstallAnnotation], undefined);
   });
 
+  it("goes on past a server that fails at each request for once", async () => {
+    const { api, deps, finish, o } = installed();
+    const failed = new Set<string>();
+    api.faults = ({ method, path }) => {
+      const request = `${method} ${path.split("?")[0]}`;
+      if (failed.size === failed.add(request).size) return undefined;
+      return { kind: "status", status: 500, reason: "InternalError" };
+    };
+    await finish(clean({ ...removal, yes: true }, deps, o), serverOf(api));
+    assert.deepEqual(api.all(spiderIPPools), []);
+    const lease = api.read(leases, { namespace, name: "spiderpool-controller-leases" });
+    assert.equal(lease?.metadata.ownerReferences?.[0]?.name, "ctl");
+  });
+
   it("touches a kind whose deletion the server has forgotten", async () => {
     const { api, deps, finish, o } = installed();
     const server = serverOf(api);

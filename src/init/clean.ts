@@ -68,7 +68,8 @@ async function noteLoss(deps: Deps, o: Signal): Promise<void> {
 
 /** The last controller, which ends after us, holds the Lease: makes the Deployment its owner, so that both go together. */
 async function handLease({ namespace, controller }: CleanOptions, deps: Deps, o: Signal): Promise<void> {
-  const deployment = await deps.client.get(deployments, { namespace, name: controller }, o);
+  const of = { namespace, name: controller };
+  const deployment = await untilItWorks(deps, (call) => deps.client.get(deployments, of, call), o);
   if (deployment === undefined) return;
   const { name, uid } = deployment.metadata;
   const body = { metadata: { ownerReferences: [{ apiVersion: "apps/v1", kind: "Deployment", name, uid }] } };
