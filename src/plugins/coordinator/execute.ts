@@ -1,5 +1,5 @@
 import { assertNever } from "#base";
-import { formatIp, formatPrefix } from "#ip";
+import { formatIp, formatPrefix, networkOf } from "#ip";
 import { type Batch, LinuxError, type Netns, type VethEnd, writeSysctl } from "#linux";
 import { invalid } from "../decode.ts";
 import { makePairs } from "../pairs.ts";
@@ -51,7 +51,9 @@ function refusedRoute(
     error.attempted.startsWith(`add route ${formatPrefix(dst)} via ${formatIp(gw)} `);
   const route = policyRoutes.find(refused);
   if (route === undefined) return undefined;
-  const networks = pod.addresses.filter(({ dev }) => dev === ifName).map(({ address }) => formatPrefix(address));
+  // Not the addresses: those are others at the next try, and the sentence is to be the same.
+  const own = pod.addresses.filter(({ dev }) => dev === ifName);
+  const networks = own.map(({ address }) => formatPrefix(networkOf(address)));
   const reached = `for ${formatPrefix(route.dst)}, another host in a network of ${ifName} (${networks.join(", ")})`;
   const allowed = `${reached}; what not all networks reach belongs in the coordinator of those that do, not in the SpiderCoordinator`;
   return invalid(`policyRoutes[${policyRoutes.indexOf(route)}].gw`, formatIp(route.gw), allowed, error);

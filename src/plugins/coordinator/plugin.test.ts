@@ -118,8 +118,8 @@ if (isolated(import.meta.url)) {
     });
 
     for (const [dst, gw, network] of [
-      ["10.9.0.0/16", "10.7.0.1", "10.6.0.16/16"],
-      ["fd77::/64", "fd07::2", "fd06::16/64"],
+      ["10.9.0.0/16", "10.7.0.1", "10.6.0.0/16"],
+      ["fd77::/64", "fd07::2", "fd06::/64"],
     ] as const) {
       it(`says which route of the configuration the kernel refuses, by ${gw}, and what the NIC reaches`, async () => {
         const one = pod(["10.6.0.16/16", "fd06::16/64"], {
