@@ -9,28 +9,12 @@ import { type Claim, endpointNics, type Ledger } from "#ledger";
 import { bootId, readNetnsId } from "#linux";
 import { networkStatusAnnotation } from "#multus";
 import type { Fault } from "../../kube/testing/fake-api.ts";
+import { claimsOfNics } from "../../ledger/testing/nics.ts";
 import { Endpoints } from "../addresses/endpoints.ts";
 import type { AttachedDelegate } from "../sandboxes/recording.ts";
 import type { SandboxRecord } from "../sandboxes/records.ts";
 import { TestApi, testPod } from "../testing/api.ts";
 import { PodViews } from "./pod-views.ts";
-
-function claim(nic: string, ip: string, answer: object): Claim {
-  const spec = { nic, pool: `pool-${nic}`, podNamespace: "default", podName: "a", answer: JSON.stringify(answer) };
-  return { name: ip, ip: parseIp(ip), uid: `uid-${ip}`, resourceVersion: "1", spec } as unknown as Claim;
-}
-
-const claims = [
-  claim("net2", "10.7.0.9", { prefix: 24 }),
-  claim("net1", "10.6.0.9", {
-    prefix: 16,
-    gw: "10.6.0.1",
-    clean: true,
-    routes: [{ dst: "10.0.0.0/8", gw: "10.6.0.2" }],
-  }),
-  claim("eth0", "fd00::9", { prefix: 64, gw: "fd00::1" }),
-  claim("eth0", "172.18.0.9", { prefix: 16, gw: "172.18.0.1" }),
-];
 
 const result: CniResult = {
   interfaces: [
@@ -58,7 +42,7 @@ describe("the views of a Pod", () => {
     const recorder = new EventRecorder({ client, clock, log, component: "agent", host: "n1" });
     tasks.spawn("events", (signal) => recorder.run({ signal }));
     const mine = (one: Claim) => ({ ...one, spec: { ...one.spec, podUID: pod().metadata.uid } });
-    const ledger: Pick<Ledger, "claimsNamed"> = { claimsNamed: () => claims.map(mine) };
+    const ledger: Pick<Ledger, "claimsNamed"> = { claimsNamed: () => claimsOfNics.map(mine) };
     const settings = { enableStatefulSet: true, enableKubevirtStaticIP: true };
     const owners = new TopControllers(client);
     const idle = () => Promise.resolve();
@@ -92,7 +76,7 @@ describe("the views of a Pod", () => {
       [metadata.ownerReferences?.[0]?.uid, status.current.uid, status.current.node, status.ownerControllerType],
       [pod().metadata.uid, pod().metadata.uid, "n1", "Pod"],
     );
-    assert.deepEqual(status.current.ips, endpointNics(claims));
+    assert.deepEqual(status.current.ips, endpointNics(claimsOfNics));
     assert.deepEqual(told(), ["Normal AddedInterface: Add eth0 [172.18.0.9/16] from kube-system/net"]);
     const writes = api.fake.requests.filter(({ method }) => method !== "GET");
     assert.deepEqual(
@@ -135,7 +119,7 @@ describe("the views of a Pod", () => {
       views.added(attached, pod());
       await api.clock.advance(60_000);
       assert.equal(statuses().length, 3);
-      assert.deepEqual(endpoint()?.status.current.ips, endpointNics(claims));
+      assert.deepEqual(endpoint()?.status.current.ips, endpointNics(claimsOfNics));
     });
   }
 
@@ -209,7 +193,7 @@ describe("the views of a Pod", () => {
     api.fake.fail(({ method }) => method === "PUT", { kind: "status", status: 409, reason: "Conflict" }, 2);
     views.added(attached, pod());
     await api.clock.advance(60_000);
-    assert.deepEqual(endpoint()?.status.current.ips, endpointNics(claims));
+    assert.deepEqual(endpoint()?.status.current.ips, endpointNics(claimsOfNics));
   });
 
   it("leaves another Pod of the same name alone, at once", async () => {
@@ -233,7 +217,7 @@ describe("the views of a Pod", () => {
     assert.equal(reads(), 0, "while it lives");
     put(ending);
     await api.clock.advance(0);
-    assert.deepEqual(endpoint()?.status.current.ips, endpointNics(claims));
+    assert.deepEqual(endpoint()?.status.current.ips, endpointNics(claimsOfNics));
     assert.deepEqual(endpoint()?.metadata.ownerReferences, []);
     const before = reads();
     api.fake.remove(spiderEndpoints, { namespace: "default", name: "a" });

@@ -1,29 +1,12 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { parseIp, parsePrefix } from "#ip";
-import type { Claim } from "../claims/claim.ts";
+import { claimFor, claimsOfNics } from "../testing/nics.ts";
 import { endpointNics } from "./endpoint-nics.ts";
-
-function claim(nic: string, ip: string, answer: object): Claim {
-  const spec = { nic, pool: `pool-${nic}`, podNamespace: "default", podName: "a", answer: JSON.stringify(answer) };
-  return { name: ip, ip: parseIp(ip), uid: `uid-${ip}`, resourceVersion: "1", spec } as unknown as Claim;
-}
-
-const claims = [
-  claim("net2", "10.7.0.9", { prefix: 24 }),
-  claim("net1", "10.6.0.9", {
-    prefix: 16,
-    gw: "10.6.0.1",
-    clean: true,
-    routes: [{ dst: "10.0.0.0/8", gw: "10.6.0.2" }],
-  }),
-  claim("eth0", "fd00::9", { prefix: 64, gw: "fd00::1" }),
-  claim("eth0", "172.18.0.9", { prefix: 16, gw: "172.18.0.1" }),
-];
 
 describe("endpointNics()", () => {
   it("has one entry for each NIC, both families in it, eth0 first", () => {
-    assert.deepEqual(endpointNics(claims), [
+    assert.deepEqual(endpointNics(claimsOfNics), [
       {
         interface: "eth0",
         vlan: 0,
@@ -49,7 +32,7 @@ describe("endpointNics()", () => {
   });
 
   it("shows a route of the Pod's annotation after the pool's, at the first NIC in whose subnet its gateway is", () => {
-    const twin = claim("net3", "10.6.0.10", { prefix: 16 });
+    const twin = claimFor("net3", "10.6.0.10", { prefix: 16 });
     const asked = (dst: string, gw: string) => ({ dst: parsePrefix(dst), gw: parseIp(gw) });
     const routes = [
       asked("10.8.0.0/16", "10.6.0.3"),
@@ -57,7 +40,7 @@ describe("endpointNics()", () => {
       asked("10.8.0.0/16", "192.168.1.1"),
     ];
     assert.deepEqual(
-      endpointNics([twin, ...claims], routes).map((nic) => nic.routes?.map(({ dst, gw }) => `${dst} via ${gw}`)),
+      endpointNics([twin, ...claimsOfNics], routes).map((nic) => nic.routes?.map(({ dst, gw }) => `${dst} via ${gw}`)),
       [["fd01::/64 via fd00::1"], ["10.0.0.0/8 via 10.6.0.2", "10.8.0.0/16 via 10.6.0.3"], undefined, undefined],
     );
   });
