@@ -56,6 +56,8 @@ export class ClaimsReconciler {
   readonly #missingSinceMs = new Map<string, ReadonlyMap<string, number>>();
   /** UIDs of Pods of a former system whose sandbox the runtime has removed. */
   readonly #takenDown = new Set<string>();
+  /** UIDs of the claims that the last look missed in the ledger: one that is in quarantine as long as its node is silent is told once. */
+  #missed: ReadonlySet<string> = new Set();
   /** Pods whose claims are to be looked at again. */
   readonly #poked = new KeySource();
 
@@ -135,7 +137,9 @@ export class ClaimsReconciler {
     };
     let again: Promise<unknown> = Promise.resolve();
     const missing = (claims: readonly Claim[]) => {
-      log.warn({ claims: claims.map(({ name }) => name) }, "the ledger does not have claims of this node any more");
+      const news = claims.filter(({ uid }) => !this.#missed.has(uid)).map(({ name }) => name);
+      if (news.length > 0) log.warn({ claims: news }, "the ledger does not have claims of this node any more");
+      this.#missed = new Set(claims.map(({ uid }) => uid));
       again = Promise.all([...new Set(claims.map(({ spec }) => spec.podUID ?? ""))].map((uid) => this.#check(uid, o)));
       again.catch(() => {});
     };

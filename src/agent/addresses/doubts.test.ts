@@ -67,6 +67,20 @@ describe("an agent that is told of doubts", () => {
     assert.deepEqual(n1.faults, []);
   });
 
+  it("tells once of an address that the controller has put into quarantine while its sandbox is there", async () => {
+    const claim = cluster.api.fake.read(spiderIPAddresses, { name: "10.6.0.1" }) ?? assert.fail();
+    const { node: _node, containerID: _container, ...spec } = claim.spec;
+    const { labels: _labels, ...metadata } = claim.metadata;
+    cluster.erase("a");
+    cluster.api.fake.apply(spiderIPAddresses, { metadata, spec: { ...spec, purpose: "Quarantine" } });
+    for (let times = 0; times < 5; times++) {
+      tell("10.6.0.1");
+      await cluster.advance(30_000);
+    }
+    const missed = n1.warned.filter((message) => message.startsWith("the ledger does not have claims"));
+    assert.equal(missed.length, 1);
+  });
+
   it("takes every later word, too, and what is no message for none", async () => {
     cluster.api.fake.apply(nodes, { metadata: { name: "n1", annotations: { [annotations.doubts]: "{" } } });
     await cluster.advance(100);

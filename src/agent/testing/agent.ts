@@ -165,6 +165,8 @@ export class TestAgent {
   readonly faults: string[] = [];
   /** Of the host's interface under every NIC. */
   masterAddresses: readonly Ip[] = [];
+  /** The warnings in its log. */
+  readonly warned: string[] = [];
   /** How many ADDs waited for the pool of their application. */
   waits = 0;
   /** Events about them. */
@@ -193,7 +195,7 @@ export class TestAgent {
     this.node = node;
     this.#cluster = cluster;
     const { clock, fake } = cluster.api;
-    const log = silentLogger;
+    const log = { ...silentLogger, warn: (_fields: object, message: string) => void this.warned.push(message) };
     const tasks = new Tasks(log);
     const { signal } = this.#stop;
     const transport: Transport = {
