@@ -26,6 +26,8 @@ class Node implements Disposable {
   readonly verified: string[] = [];
   readonly metrics = new CallMetrics();
   readonly ports = new Map<string, OvsPort>();
+  /** The clients of further databases. */
+  readonly others: Ovs[] = [];
   /** Set while a call is at work. */
   call: PromiseWithResolvers<void> | undefined;
   readonly faults: Faults;
@@ -46,7 +48,7 @@ class Node implements Disposable {
     this.faults = new Faults({
       node: "n1",
       host: hostNetns(),
-      ovs: { list: () => [ovs as Ovs] },
+      ovs: { list: () => [ovs as Ovs, ...this.others], get: () => ovs as Ovs },
       records: () => this.#records.list(),
       restore: () => void this.restored.push(1),
       verify: async ({ containerId }) => void this.verified.push(containerId),
@@ -184,6 +186,14 @@ if (isolated(import.meta.url)) {
         /^FaultPortWithoutNamespace port left: Open vSwitch has it for .* but there is no such/,
       );
       assert.deepEqual(await n.kinds(), []);
+    });
+
+    it("of ports are mended while a database does not answer that some network names, and no sandbox has ports in", async () => {
+      using n = node();
+      n.others.push({ state: { kind: "disconnected", error: "no such file" } } as Ovs);
+      n.port("left", "/run/netns/gone");
+      for (let look = 0; look < 2; look++) await n.faults.reconcile({ signal: never });
+      assert.equal(n.ports.has("left"), false);
     });
 
     it("are looked for when no call is at work, or after ten seconds", async () => {

@@ -4,8 +4,8 @@ import { type Disagreement, eventOfFault, type FaultFacts, nodeFaults, type Sand
 import { parsePrefix } from "#ip";
 import { type EventRecorder, nodeSubject } from "#kube";
 import { type Link, type Netns, openNetns, readNetnsId } from "#linux";
-import type { OvsPort } from "#ovsdb";
-import { nodeRulePreference } from "#plugins";
+import type { Ovs, OvsPort } from "#ovsdb";
+import { nodeRulePreference, ovsEndpointOf } from "#plugins";
 import type { CallMetrics } from "../http/metrics.ts";
 import { isSandboxThere, recordedResult, type SandboxRecord } from "../sandboxes/records.ts";
 import { hostLinksOf, ovsLinksOf } from "./host-state.ts";
@@ -16,7 +16,7 @@ interface FaultsOptions {
   readonly records: () => readonly SandboxRecord[];
   readonly host: Netns;
   /** Clients of the node's Open vSwitch database, and of databases that networks name themselves. */
-  readonly ovs: Pick<OvsClients, "list">;
+  readonly ovs: Pick<OvsClients, "list" | "get">;
   /** Restores rules, routes, links and ports of a sandbox on its node. */
   readonly restore: () => void;
   /** Asks the ledger who has the sandbox's addresses, and cuts the sandbox off if somebody else has. */
@@ -97,7 +97,8 @@ export class Faults {
     const { ovs, host, restore, records, verify, log } = this.#options;
     switch (target?.kind) {
       case "port":
-        for (const one of ovs.list()) if (one.ports().has(target.name)) await one.detach(target.name, o);
+        for (const one of ovs.list().filter(isConnected))
+          if (one.ports().has(target.name)) await one.detach(target.name, o);
         log.info({ port: target.name }, "port removed: the namespace that it was made for is gone");
         return;
       case "host-links":
@@ -147,8 +148,13 @@ export class Faults {
       links: at(links.map(({ name }) => name)),
       routes: at(this.#routes(links)),
       // Ports are read last: a port that appears meanwhile already has its record.
-      ports: ovs.list().every(({ state }) => state.kind === "connected")
-        ? at(ovs.list().flatMap((one) => [...one.ports().values()].flatMap(portFact)))
+      ports: records().every((record) => areItsPortsKnown(record, ovs))
+        ? at(
+            ovs
+              .list()
+              .filter(isConnected)
+              .flatMap((one) => [...one.ports().values()].flatMap(portFact)),
+          )
         : undefined,
     };
   }
@@ -172,6 +178,22 @@ export class Faults {
         }),
       ),
     );
+  }
+}
+
+function isConnected({ state }: Pick<Ovs, "state">): boolean {
+  return state.kind === "connected";
+}
+
+/** Whether the databases of its own ports answer. Others may never do: some network names one that does not exist. */
+function areItsPortsKnown({ networks }: SandboxRecord, ovs: FaultsOptions["ovs"]): boolean {
+  try {
+    return networks.every(({ plugins }) => {
+      const plugin = plugins.find(({ type }) => type === "ovs");
+      return plugin === undefined || isConnected(ovs.get(ovsEndpointOf(plugin)));
+    });
+  } catch {
+    return false; // The file that names the database cannot be used any more.
   }
 }
 
