@@ -102,7 +102,7 @@ export class Verbs {
     const { routes, record } = await this.#begin(request, { netns, pod, called, former }, running);
     const attached = await this.#attachAll(request, called, routes, running);
     const complete = completed(record, attached, clock.monotonicMs());
-    // One answer of the database is what a crowd of calls waits for: each ends in a turn of its own.
+    // One word of vswitchd is what many ADDs of a crowd wait for: each ends in a turn.
     await steps.run("record", () => records.write(complete), { blocking: true });
     const master = attached[0]?.result ?? emptyResult;
     // The answer is on its way before the first of the writes that follow it.
@@ -237,7 +237,7 @@ export class Verbs {
     if (isTold && failures.length > 0) throw failures[0];
     for (const error of failures) log.info({ pod: request.pod, err: formatError(error) }, "nothing taken down");
     removeDeviceInfo(record, log);
-    await steps.run("record", () => records.remove(recordKey(request)), { blocking: true });
+    await steps.run("record", () => records.remove(recordKey(request)));
     removed({ ...request, pod: request.pod ?? record?.pod ?? undefined }, { recorded: record !== undefined });
     return steps.run("reply", () => successOutput());
   }
