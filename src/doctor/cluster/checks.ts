@@ -19,14 +19,13 @@ export const clusterChecks: readonly Check<ClusterFacts>[] = [
     finding: "Cilium runs with cni-exclusive: it renames every other network configuration of a node, ours among them.",
     remedy: "Switch cni-exclusive off and restart Cilium's agents.",
     find: ({ ciliumExclusive }) =>
-      ciliumExclusive === true
+      ciliumExclusive !== undefined
         ? [
             {
-              found:
-                "ConfigMap kube-system/cilium-config has cni-exclusive: Cilium takes our network configuration away",
+              found: `ConfigMap ${ciliumExclusive.namespace}/${ciliumExclusive.name} has cni-exclusive: Cilium takes our network configuration away`,
               fix: [
-                `kubectl -n kube-system patch configmap cilium-config --type merge -p '{"data":{"cni-exclusive":"false"}}'`,
-                "kubectl -n kube-system rollout restart daemonset/cilium",
+                `kubectl -n ${ciliumExclusive.namespace} patch configmap ${ciliumExclusive.name} --type merge -p '{"data":{"cni-exclusive":"false"}}'`,
+                `kubectl -n ${ciliumExclusive.namespace} rollout restart daemonset/cilium`,
               ],
             },
           ]

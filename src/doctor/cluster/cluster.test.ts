@@ -94,6 +94,17 @@ describe("the doctor of a cluster", () => {
     assert.deepEqual(await examine(api), []);
   });
 
+  it("finds Cilium's setting where the controller is told to look", async () => {
+    const api = healthy();
+    const [controller] = api.all(deployments);
+    const env = [{ name: "SPIDERPOOL_CILIUM_CONFIGMAP_NAMESPACE_NAME", value: "cilium/settings" }];
+    const template = { ...controller?.spec?.template, spec: { containers: [{ name: "main", env }] } };
+    api.apply(deployments, { ...controller, spec: { ...controller?.spec, template } } as never);
+    api.apply(configMaps, { metadata: { namespace: "cilium", name: "settings" }, data: { "cni-exclusive": "true" } });
+    const [finding] = (await examine(api)).filter(({ id }) => id === "cilium-exclusive");
+    assert.match(finding?.fix[0] ?? "", /^kubectl -n cilium patch configmap settings /);
+  });
+
   it("finds certificate-expiry until the Secret is made anew", async () => {
     const api = healthy();
     api.apply(secrets, { metadata: { namespace, name: "certs" }, data: { "tls.crt": certificate(10) } });

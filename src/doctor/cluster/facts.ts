@@ -43,6 +43,6 @@ export interface ClusterFacts {
     /** What the newest attempt said. */
     readonly said: string;
   }[];
-  /** Cilium's setting cni-exclusive; undefined if Cilium is not installed. */
-  readonly ciliumExclusive: boolean | undefined;
+  /** The ConfigMap of Cilium in which cni-exclusive is on; undefined if none is. */
+  readonly ciliumExclusive: { readonly namespace: string; readonly name: string } | undefined;
 }

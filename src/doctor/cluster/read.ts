@@ -34,12 +34,11 @@ export async function readCluster(client: KubeClient, now: Date, { signal }: Sig
   const reader = { client, unread: new Set<string>(), signal };
   const list = <T extends KubeObject>(resource: Resource<T>) =>
     readAll(reader, resource, { labelSelector: labels.program });
-  const [daemons, deployed, found, waiting, cilium] = await Promise.all([
+  const [daemons, deployed, found, waiting] = await Promise.all([
     list(daemonSets),
     list(deployments),
     list(pods),
     readWaiting(reader),
-    readOne(reader, configMaps, { namespace: "kube-system", name: "cilium-config" }),
   ]);
   const [agents, controllers, processes] = [daemons ?? [], deployed ?? [], found ?? []];
   const workloads = [
@@ -52,7 +51,9 @@ export async function readCluster(client: KubeClient, now: Date, { signal }: Sig
       controllers.flatMap((one) => secretsOf(one).map((ref) => [`${ref.namespace}/${ref.name}`, ref])),
     ).values(),
   ];
-  const [spaces, certificates] = await Promise.all([
+  const ciliumAt = ciliumAtOf(controllers);
+  const [cilium, spaces, certificates] = await Promise.all([
+    readOne(reader, configMaps, ciliumAt),
     Promise.all(installed.map((name) => readOne(reader, namespaces, { name }))),
     Promise.all(secretRefs.map((ref) => readCertificate(reader, ref))),
   ]);
@@ -70,7 +71,7 @@ export async function readCluster(client: KubeClient, now: Date, { signal }: Sig
     ),
     certificates: certificates.flat(),
     waiting,
-    ciliumExclusive: cilium === undefined ? undefined : cilium.data?.["cni-exclusive"] === "true",
+    ciliumExclusive: cilium?.data?.["cni-exclusive"] === "true" ? ciliumAt : undefined,
   };
 }
 
@@ -164,6 +165,16 @@ function secretsOf({ metadata: { namespace }, spec }: Deployment): readonly Obje
       ...(projected?.sources?.map((one) => one.secret?.name) ?? []),
     ]);
   return [...named, ...mounted].flatMap((name) => (name === undefined ? [] : [{ namespace, name }]));
+}
+
+/** The ConfigMap of Cilium's settings, where the chart's values tell the controller. */
+function ciliumAtOf(controllers: readonly Deployment[]): NonNullable<ClusterFacts["ciliumExclusive"]> {
+  const variables = controllers.flatMap(
+    ({ spec }) => spec?.template.spec?.containers.flatMap(({ env = [] }) => env) ?? [],
+  );
+  const told = variables.find(({ name }) => name === "SPIDERPOOL_CILIUM_CONFIGMAP_NAMESPACE_NAME")?.value;
+  const [namespace = "", name = ""] = (told || "kube-system/cilium-config").split("/");
+  return { namespace, name };
 }
 
 async function readCertificate(reader: Reader, ref: ObjectRef): Promise<ClusterFacts["certificates"]> {
