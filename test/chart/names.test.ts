@@ -45,6 +45,21 @@ describe("a release with names of its own", () => {
       assert.equal(metadata.labels[labels.program], "mine", `${kind} ${metadata.name}`);
   });
 
+  it("asks no webhook about what the hook before an installation writes: nobody may be there to answer", async () => {
+    const { objects } = await named;
+    const [hook] = objects.filter(({ kind, metadata }) => kind === "Job" && /pre-upgrade$/.test(metadata.name));
+    const account = `system:serviceaccount:kube-system:${hook?.spec.template.spec.serviceAccountName}`;
+    const webhooks = objects
+      .filter(({ kind }) => /WebhookConfiguration$/.test(kind))
+      .flatMap((one) => one["webhooks"] as readonly { failurePolicy: string; matchConditions: object }[])
+      .filter(({ failurePolicy }) => failurePolicy === "Fail");
+    assert.ok(webhooks.length >= 8);
+    for (const { matchConditions } of webhooks)
+      assert.deepEqual(matchConditions, [
+        { name: "not-the-hook", expression: `request.userInfo.username != '${account}'` },
+      ]);
+  });
+
   it("is seen by the doctor, healthy and not", async () => {
     const facts = await readCluster(client, new Date(), { signal });
     assert.deepEqual(

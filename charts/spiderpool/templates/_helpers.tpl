@@ -100,6 +100,7 @@ microk8s:
 {{- define "spiderpool.agent" -}}{{- include "spiderpool.name" .Values.spiderpoolAgent.name -}}{{- end -}}
 {{- define "spiderpool.controller" -}}{{- include "spiderpool.name" .Values.spiderpoolController.name -}}{{- end -}}
 {{- define "spiderpool.init" -}}{{- include "spiderpool.name" .Values.spiderpoolInit.name -}}{{- end -}}
+{{- define "spiderpool.prepare" -}}{{- include "spiderpool.name" (printf "%s-hook-pre-upgrade" (trunc 46 (include "spiderpool.init" .) | trimSuffix "-")) -}}{{- end -}}
 {{- define "spiderpool.clean" -}}{{- printf "%s-hook-pre-delete" (trunc 48 .Values.spiderpoolController.name | trimSuffix "-") -}}{{- end -}}
 {{/* Of objects without a namespace: two releases in a cluster must not meet. Takes (list ROOT PROCESS). */}}
 {{- define "spiderpool.clusterName" -}}

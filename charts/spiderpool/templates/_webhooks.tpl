@@ -26,6 +26,11 @@ clientConfig:
       apiVersions: [v2beta1]
       resources: [{{ .singular }}s]
       operations: {{ toJson .operations }}
+  # Before an installation this hook closes pools: also where the namespace of the former one was deleted by hand, which leaves
+  # these webhooks without anybody who answers.
+  matchConditions:
+    - name: not-the-hook
+      expression: {{ printf "request.userInfo.username != 'system:serviceaccount:%s:%s'" .root.Release.Namespace (include "spiderpool.prepare" .root) | quote }}
 {{- end -}}
 
 {{/* The webhook of Pods: a Pod starts without it rather than not at all, and never waits for it in our own namespace. */}}
