@@ -327,7 +327,7 @@ describe("the controller's rights", () => {
       ...["get leases", "update leases", "create leases", "patch events", "patch deployments"],
       ...["create spidermultusconfigs", "update spidermultusconfigs", "delete spidermultusconfigs"],
       ...["update spiderreservedips", "create spidersubnets", "delete spidersubnets", "delete spidercoordinators"],
-      ...["patch spideripaddresses", "create spiderendpoints", "delete network-attachment-definitions"],
+      ...["patch spideripaddresses", "patch spiderendpoints", "delete network-attachment-definitions"],
       ...["create customresourcedefinitions", "create clusterrolebindings", "create validatingwebhookconfigurations"],
     ];
     assert.deepEqual(await mayDo("spiderpool-controller", refused), []);

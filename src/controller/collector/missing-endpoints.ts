@@ -22,7 +22,8 @@ interface MissingOptions {
 
 /**
  * Makes SpiderEndpoints again that somebody deleted, one by one or with their definition. Agents write the endpoint of a Pod at its
- * ADD only, and the next Pod of a StatefulSet finds its kept addresses by it: on another node it would get others.
+ * ADD, and look for a StatefulSet's again only when the Pod ends; the next Pod finds its kept addresses by it: on another node it
+ * would get others.
  */
 export async function runMissingEndpoints(deps: Deps, options: MissingOptions, { signal }: Signal): Promise<void> {
   const { clock, log } = deps;
