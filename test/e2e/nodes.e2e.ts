@@ -1,10 +1,13 @@
 import assert from "node:assert/strict";
 import { after, afterEach, before, describe, it } from "node:test";
+import { setTimeout as delay } from "node:timers/promises";
+import { installNamespace } from "../../scripts/common/product-lab.ts";
+import { chart, installed } from "../cluster/product.ts";
 import { nothingLeft, settled } from "./audit.ts";
 import { figure } from "./figures.ts";
 import { manifests, type StoredPod, type Suite, startSuite } from "./suite.ts";
 import { until } from "./until.ts";
-import { deployment, pool } from "./workloads.ts";
+import { deployment, pod, pool } from "./workloads.ts";
 
 const isReady = ({ metadata, status }: StoredPod) =>
   metadata.deletionTimestamp === undefined &&
@@ -15,6 +18,7 @@ describe("when a node loses power", () => {
   before(async () => {
     suite = await startSuite("nodes", { bridges: true });
     await suite.kubectl("apply", "-f", `${manifests}/pool.yaml`, "-f", `${manifests}/network.yaml`);
+    await suite.apply(pool("large", "172.18.50.1-172.18.50.100"));
   });
   afterEach(() => suite.stage.quiet("delete", "deploy,sts,pods", "--all", "--wait=true"));
   after(() => suite?.[Symbol.asyncDispose]());
@@ -48,7 +52,6 @@ describe("when a node loses power", () => {
   });
 
   it("both at once, with 30 Pods each: all are Ready again, with their addresses, and nothing is double", async () => {
-    await suite.apply(pool("large", "172.18.50.1-172.18.50.100"));
     await suite.apply(
       ...["node1", "node2"].map((node) => deployment(`many-${node}`, 30, { pools: { ipv4: ["large"] }, node })),
     );
@@ -70,6 +73,55 @@ describe("when a node loses power", () => {
     );
     figure("60 Pods Ready after both nodes lost power, s", (performance.now() - startedMs) / 1000);
     assert.equal(new Set(ready.map(({ status }) => status.podIP)).size, 60);
+    await settled(suite);
+    await nothingLeft(suite);
+  });
+
+  it("its object is deleted and registers again under its name: its Pods are replaced, and nothing is double", async () => {
+    await suite.apply(deployment("moving", 6, { pools: { ipv4: ["large"] } }));
+    await suite.kubectl("rollout", "status", "deployment/moving", "--timeout=300s");
+    await suite.kubectl("delete", "node", "node2");
+    // Its Pods, the agent's among them, are deleted by the collector of the cluster, and kubelet ends what runs.
+    await until("its Pods are gone", async () =>
+      (await suite.podsOf("moving")).every(({ spec }) => spec.nodeName !== "node2") ? true : undefined,
+    );
+    await suite.cluster.kill({ node: "node2", program: "kubelet", signal: "SIGKILL" });
+    await until("it has registered", async () =>
+      (await suite.stage.quiet("get", "node", "node2")).ok ? true : undefined,
+    );
+    await nodeReady("node2");
+    await installed(suite.stage);
+    await suite.kubectl("rollout", "status", "deployment/moving", "--timeout=300s");
+    await suite.apply(pod("late", { pools: { ipv4: ["large"] }, node: "node2" }));
+    await suite.kubectl("wait", "pod/late", "--for=condition=Ready", "--timeout=300s");
+    await settled(suite);
+    await nothingLeft(suite);
+  });
+
+  it("during an upgrade under load: the upgrade ends when it is back, all Pods run, and nothing is double", async () => {
+    const { stage } = suite;
+    const apps = ["node1", "node2"].map((node) => `busy-${node}`);
+    await suite.apply(
+      ...["node1", "node2"].map((node) => deployment(`busy-${node}`, 6, { pools: { ipv4: ["large"] }, node })),
+    );
+    for (const app of apps) await suite.kubectl("rollout", "status", `deployment/${app}`, "--timeout=300s");
+    const flags = ["--namespace", installNamespace, "--reuse-values", "--set", "ipam.gc.enabled=false"];
+    const upgrading = stage.helm("upgrade", "spiderpool", chart, ...flags, "--timeout=300s");
+    await stage.kubectl("rollout", "restart", ...apps.map((app) => `deployment/${app}`));
+    await delay(2_500); // into the replacement of agents and Pods
+    await suite.cluster.powerOff({ node: "node2" });
+    await stage.kubectl("rollout", "restart", "deployment/busy-node1");
+    await suite.kubectl("wait", "node/node2", "--for=condition=Ready=Unknown", "--timeout=300s");
+    await suite.cluster.powerOn({ node: "node2" });
+    await upgrading;
+    await nodeReady("node2");
+    await installed(stage);
+    assert.deepEqual(stage.failures, []);
+    const ready = await until("all Pods are Ready", async () => {
+      const pods = (await Promise.all(apps.map(readyOf))).flat();
+      return pods.length === 12 ? pods : undefined;
+    });
+    assert.equal(new Set(ready.map(({ status }) => status.podIP)).size, 12);
     await settled(suite);
     await nothingLeft(suite);
   });
