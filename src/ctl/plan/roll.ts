@@ -54,24 +54,27 @@ export function startPods(world: World, { before, after }: WorkloadChange): read
   const isNew = before !== undefined && !sameTemplate(kind, before, after);
   const nics = nicsOf(world, old);
   if (isOrdered(after) && old.some((pod) => isWaiting(world, pod))) return [];
-  switch (after.kind) {
-    case "Deployment":
-      return isNew ? replaceDeployment(world, after, old, nics) : addPods(world, after, old, nics);
-    case "StatefulSet":
-      return isNew ? replaceInOrder(world, after, old, nics) : addPods(world, after, old, nics);
-    case "DaemonSet":
-      return isNew ? replaceInOrder(world, after, old, nics) : addPods(world, after, old, nics);
-    default:
-      // Pods of a ReplicaSet or a Job stay as they were made.
-      return addPods(world, after, old, nics);
-  }
+  const replace = isNew ? replacing[after.kind] : undefined;
+  return (replace ?? addPods)(world, after, old, nics);
 }
+
+/** How Pods of a former template are replaced. Those of other kinds, a ReplicaSet or a Job, stay as they were made. */
+const replacing: Readonly<Record<string, typeof addPods>> = {
+  Deployment: replaceDeployment,
+  StatefulSet: replaceInOrder,
+  DaemonSet: replaceInOrder,
+};
 
 function sameTemplate(kind: WorkloadKind, a: StoredWorkload, b: StoredWorkload): boolean {
   return isDeepStrictEqual(kind.template(a), kind.template(b));
 }
 
-function addPods(world: World, workload: StoredWorkload, old: readonly Pod[], nics: readonly string[]) {
+function addPods(
+  world: World,
+  workload: StoredWorkload,
+  old: readonly Pod[],
+  nics: readonly string[],
+): readonly Unstarted[] {
   const inOrder = isOrdered(workload);
   return startAll(world, missing(world, workload, old), { nics, inOrder });
 }
