@@ -313,6 +313,30 @@ describe("calls of one sandbox and of many", () => {
     }
   });
 
+  it("of a namespace of its own begin and go on in one round of a burst's", async () => {
+    let round = 0;
+    let isOver = false;
+    const count = () => {
+      round += 1;
+      if (!isOver) setImmediate(count);
+    };
+    setImmediate(count);
+    let [begunIn, wentOnIn] = [-1, -1];
+    const read = records.read.bind(records);
+    mock.method(records, "read", (key: Parameters<typeof read>[0]) => {
+      if (key.containerId !== "calm") Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 5);
+      else if (begunIn < 0) begunIn = round;
+      return read(key);
+    });
+    mock.method(ovs, "verify", async (_config: unknown, { containerId }: { readonly containerId: string }) => {
+      if (containerId === "calm") wentOnIn = round;
+    });
+    const busy = Array.from({ length: 10 }, (_, at) => send("ADD", { container: `c${at}`, env: argsOf("busy") }));
+    await Promise.all([...busy, send("ADD", { container: "calm", env: argsOf("calm") })]);
+    isOver = true;
+    assert.ok(begunIn >= 0 && wentOnIn === begunIn, `it began in round ${begunIn}, and went on in round ${wentOnIn}`);
+  });
+
   it("are refused, not kept, when too many wait", async () => {
     const gate = Promise.withResolvers<void>();
     pods.find = async () => {

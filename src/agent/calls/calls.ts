@@ -41,8 +41,13 @@ const spareTurns = 1;
  * transaction has Open vSwitch go through all ports.
  */
 const roundMsMax = { usual: 3, del: 10 } as const;
-/** So many namespaces have a first turn in each round, however late: their calls do not wait for those of a burst. */
+/** So many namespaces have their first turns in each round, however late: their calls do not wait for those of a burst. */
 const tenantsMax = 4;
+/**
+ * As many as an ADD takes before it waits for others: it begins, writes its record, opens the Pod's namespace, makes its links. A
+ * namespace that is the only one has a single one.
+ */
+const firstTurns = 4;
 /** How long a STATUS may take. Runtimes ask every few seconds, and wait for the answer. */
 const statusMsMax = 1_000;
 
@@ -68,8 +73,8 @@ interface Caller extends CallContext {
 interface Round {
   readonly sinceMs: number;
   readonly over: Promise<void>;
-  /** The namespaces that had a turn in it. */
-  readonly tenants: Set<string>;
+  /** The namespaces that had turns in it, and how many. */
+  readonly tenants: Map<string, number>;
 }
 
 /** How a call went. */
@@ -195,9 +200,11 @@ export class Calls {
     for (;;) {
       this.#round ??= this.#newRound(clock.monotonicMs());
       const round = this.#round;
-      const isFirst = !round.tenants.has(tenant) && round.tenants.size < tenantsMax;
+      const had = round.tenants.get(tenant) ?? 0;
+      const others = round.tenants.size - (had > 0 ? 1 : 0);
+      const isFirst = others < tenantsMax && (had === 0 || (others > 0 && had < firstTurns));
       if (isFirst || clock.monotonicMs() - round.sinceMs < msMax) {
-        round.tenants.add(tenant);
+        round.tenants.set(tenant, had + 1);
         return turn;
       }
       await round.over;
@@ -208,7 +215,7 @@ export class Calls {
     const over = setImmediate().then(() => {
       this.#round = undefined;
     });
-    return { sinceMs, over, tenants: new Set() };
+    return { sinceMs, over, tenants: new Map() };
   }
 
   /** Runs a call with a deadline and a flight record. If it fails, what it did is undone. */
