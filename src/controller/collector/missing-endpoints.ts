@@ -1,3 +1,4 @@
+import { setImmediate } from "node:timers/promises";
 import { type SpiderIPAddress, spiderEndpoints, spiderIPAddresses } from "#api";
 import { formatError, type Signal } from "#base";
 import { routesAskedBy } from "#ipam";
@@ -9,6 +10,8 @@ import { removeEndpoint } from "./endpoints.ts";
 /** How long after a list the next one is made; longer where a list takes long, because it is of the whole cluster. */
 const lookEveryMs = 30_000;
 const restPerList = 100;
+/** So many claims are looked at in one round of the event loop. */
+const lookedAtOnce = 1_000;
 /** How many are made after one list: there may be 150,000. */
 const madeMax = 1_000;
 /** Agents show an ordinary Pod within two minutes after its ADD. */
@@ -58,7 +61,9 @@ async function look(
   for await (const { metadata } of client.forViews().listAll(metadataOf(spiderEndpoints), o))
     there.add(keyOf(metadata));
   const [kept, shown] = [new Map<string, string[]>(), new Map<string, string[]>()];
-  for (const { metadata, spec } of claims.list()) {
+  for (const [at, { metadata, spec }] of claims.list().entries()) {
+    // There may be 300,000, and admission is to be answered meanwhile.
+    if (at % lookedAtOnce === lookedAtOnce - 1) await setImmediate();
     const { podNamespace: namespace = "", podName: name = "" } = spec;
     const isKept = spec.purpose === "Sticky";
     if (!isKept && (!isHeld({ spec }) || pod(`${namespace}/${name}`) === undefined)) continue;
