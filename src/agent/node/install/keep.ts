@@ -80,7 +80,7 @@ class FolderChanges implements Disposable {
   readonly #folder: string;
   readonly #inode: number;
   readonly #watcher: FSWatcher;
-  #changed = Promise.withResolvers<void>();
+  #changed = nextChange();
 
   constructor(folder: string) {
     this.#folder = folder;
@@ -102,11 +102,18 @@ class FolderChanges implements Disposable {
       await this.#changed.promise;
     } finally {
       signal.removeEventListener("abort", stopped);
-      this.#changed = Promise.withResolvers<void>();
+      this.#changed = nextChange();
     }
   }
 
   [Symbol.dispose](): void {
     this.#watcher.close();
   }
+}
+
+/** It may fail while nobody waits for it: whoever asks next hears of it. */
+function nextChange(): PromiseWithResolvers<void> {
+  const change = Promise.withResolvers<void>();
+  change.promise.catch(() => {});
+  return change;
 }
