@@ -53,7 +53,6 @@ export class SimulatedAgent implements AsyncDisposable {
       // Always the same one: a new one has a pool looked at anew.
       reserved: () => none,
       inUse: () => true,
-      hasAddress: () => true,
       isIndexed: async () => true,
     });
   }

@@ -148,19 +148,15 @@ export class ClaimsReconciler {
   }
 
   /** Whether a claim of this node is still needed: its Pod lives, or a sandbox has the address. */
-  inUse(claim: Claim): boolean {
-    const { pods } = this.#options;
-    const { spec } = claim;
+  inUse({ name, spec }: Claim): boolean {
+    const { pods, records } = this.#options;
     const podUid = spec.podUID ?? "";
     if (!pods.isSynced) return true;
     const pod = pods.get(`${spec.podNamespace}/${spec.podName}`);
     if (podState(pod, podUid) === "alive" || this.#endsElsewhere(spec, pod)) return true;
-    return this.hasSandbox(podUid) || this.hasAddress(claim);
-  }
-
-  /** Whether a sandbox of this node has the claim's address. */
-  hasAddress({ name }: Claim): boolean {
-    return this.#options.records.list().some((one) => isSandboxThere(one) && claimNames(one).includes(name));
+    return (
+      this.hasSandbox(podUid) || records.list().some((one) => isSandboxThere(one) && claimNames(one).includes(name))
+    );
   }
 
   /**

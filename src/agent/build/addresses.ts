@@ -100,7 +100,6 @@ function createLedger(context: AddressContext, { exclusive, claimedAgain, cut, n
     intents,
     reserved: reservedSets(reservedStore, log),
     inUse: (claim) => claims.inUse(claim),
-    hasAddress: (claim) => claims.hasAddress(claim),
     open: (o) => epoch.open(o),
     isIndexed: (claim, o) => endpoints.names(claim, o),
     signal: tasks.signal,

@@ -252,14 +252,14 @@ export class Ledger {
 
   /** Whether a claim of this node is known, may be under way, or is in use. A claim in use is known from then on. */
   #isNeeded(claim: Claim): boolean {
-    const { intents, inUse, hasAddress } = this.#options;
+    const { bootId, intents, inUse } = this.#options;
     const key = keyOfClaim(claim);
     const own = this.#own.get(key);
     if (own?.uid === claim.uid || intents.read(key) === claim.name) return true;
-    // Its Pod has another claim by now, after a loss of power that ended its sandbox and removed the intent.
-    if (own !== undefined) return hasAddress(claim);
+    // The reboot ended its sandbox and removed the intent, and its Pod has another claim by now.
+    if (own !== undefined && claim.spec.bootID !== bootId) return false;
     if (!inUse(claim)) return false;
-    this.#keep(claim);
+    if (own === undefined) this.#keep(claim);
     return true;
   }
 

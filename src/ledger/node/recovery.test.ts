@@ -134,22 +134,21 @@ describe("Ledger.audit()", () => {
       },
     });
 
-  for (const bootID of ["boot-0", "boot-1"]) {
-    it(`deletes a claim of ${bootID} if its Pod has another one now and no sandbox has the address`, async () => {
-      await claim("a");
-      for (const address of ["10.6.0.2", "10.6.0.3"]) {
-        cluster.api.apply(spiderIPAddresses, {
-          metadata: { name: address, labels: { node: "n1" } },
-          spec: { ...cluster.api.read(spiderIPAddresses, { name: "10.6.0.1" })?.spec, address, bootID },
-        });
-      }
-      node.given.add("10.6.0.3");
-      await cluster.clock.advance(120_000);
-      await audit(["10.6.0.1", "10.6.0.2", "10.6.0.3"]);
-      await cluster.drive(node.ledger.drained());
-      assert.deepEqual(cluster.held, { "10.6.0.1": "a", "10.6.0.3": "a" });
+  it("deletes a claim from before the reboot if its Pod has another one now", async () => {
+    await claim("a");
+    cluster.api.apply(spiderIPAddresses, {
+      metadata: { name: "10.6.0.2", labels: { node: "n1" } },
+      spec: {
+        ...cluster.api.read(spiderIPAddresses, { name: "10.6.0.1" })?.spec,
+        address: "10.6.0.2",
+        bootID: "boot-0",
+      },
     });
-  }
+    await cluster.clock.advance(120_000);
+    await audit(["10.6.0.1", "10.6.0.2"]);
+    await cluster.drive(node.ledger.drained());
+    assert.deepEqual(cluster.held, { "10.6.0.1": "a" });
+  });
 
   it("deletes only claims that nobody knows at two looks, with a pause by the node's own clock", async () => {
     await claim("a");

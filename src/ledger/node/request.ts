@@ -17,8 +17,6 @@ export interface LedgerOptions {
   readonly reserved: (family: Family) => IpSet;
   /** Whether this node needs a claim that is not in memory: its Pod runs, or there is a sandbox. */
   readonly inUse: (claim: Claim) => boolean;
-  /** Whether a sandbox of this node has the claim's address. */
-  readonly hasAddress: (claim: Claim) => boolean;
   /** Whether the index (the SpiderEndpoint) names this sticky claim, so that the next Pod finds it. */
   readonly isIndexed: (claim: Claim, o: Signal) => Promise<boolean>;
   /** Resolves when new addresses may be given, which is not so while a lost ledger is restored. @default always */

@@ -30,7 +30,6 @@ export class Cluster implements Disposable {
   async node(name = "n1", records: readonly string[] = [], { boot = "boot-1" } = {}): Promise<TestNode> {
     const stop = new AbortController();
     const used = new Set(records);
-    const given = new Set(records);
     const { clock, api } = this;
     // A killed process sends nothing more; what it sent goes its way.
     const transport: Transport = {
@@ -47,7 +46,6 @@ export class Cluster implements Disposable {
       intents,
       reserved: (family) => (family === 4 ? this.reserved : IpSet.empty(family)),
       inUse: ({ name: claim }) => used.has(claim),
-      hasAddress: ({ name: claim }) => given.has(claim),
       isIndexed: async ({ name: claim }) => !this.unindexed.has(claim),
       open: async () => this.closed,
       signal: stop.signal,
@@ -56,7 +54,7 @@ export class Cluster implements Disposable {
     this.#stops.push(kill);
     const never = { signal: stop.signal };
     await this.drive(retried(() => ledger.recall(records, never)));
-    return { name, ledger, intents, used, given, kill };
+    return { name, ledger, intents, used, kill };
   }
 
   /** Moves time on until the promise has settled. Bounded: ten minutes of the clock. */
@@ -116,8 +114,6 @@ export interface TestNode {
   readonly intents: Intents;
   /** Names of claims that a Pod or sandbox of the node needs, though the ledger may not know them. */
   readonly used: Set<string>;
-  /** Names of claims whose address a sandbox has. */
-  readonly given: Set<string>;
   /** Ends the process: memory is lost, intents stay. */
   readonly kill: () => void;
 }
