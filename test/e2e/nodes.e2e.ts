@@ -1,8 +1,6 @@
 import assert from "node:assert/strict";
 import { after, afterEach, before, describe, it } from "node:test";
-import { setTimeout as delay } from "node:timers/promises";
-import { installNamespace } from "../../scripts/common/product-lab.ts";
-import { chart, installed } from "../cluster/product.ts";
+import { installed } from "../cluster/product.ts";
 import { nothingLeft, settled } from "./audit.ts";
 import { figure } from "./figures.ts";
 import { manifests, type StoredPod, type Suite, startSuite } from "./suite.ts";
@@ -94,34 +92,6 @@ describe("when a node loses power", () => {
     await suite.kubectl("rollout", "status", "deployment/moving", "--timeout=300s");
     await suite.apply(pod("late", { pools: { ipv4: ["large"] }, node: "node2" }));
     await suite.kubectl("wait", "pod/late", "--for=condition=Ready", "--timeout=300s");
-    await settled(suite);
-    await nothingLeft(suite);
-  });
-
-  it("during an upgrade under load: the upgrade ends when it is back, all Pods run, and nothing is double", async () => {
-    const { stage } = suite;
-    const apps = ["node1", "node2"].map((node) => `busy-${node}`);
-    await suite.apply(
-      ...["node1", "node2"].map((node) => deployment(`busy-${node}`, 6, { pools: { ipv4: ["large"] }, node })),
-    );
-    for (const app of apps) await suite.kubectl("rollout", "status", `deployment/${app}`, "--timeout=300s");
-    const flags = ["--namespace", installNamespace, "--reuse-values", "--set", "ipam.gc.enabled=false"];
-    const upgrading = stage.helm("upgrade", "spiderpool", chart, ...flags, "--timeout=300s");
-    await stage.kubectl("rollout", "restart", ...apps.map((app) => `deployment/${app}`));
-    await delay(2_500); // into the replacement of agents and Pods
-    await suite.cluster.powerOff({ node: "node2" });
-    await stage.kubectl("rollout", "restart", "deployment/busy-node1");
-    await suite.kubectl("wait", "node/node2", "--for=condition=Ready=Unknown", "--timeout=300s");
-    await suite.cluster.powerOn({ node: "node2" });
-    await upgrading;
-    await nodeReady("node2");
-    await installed(stage);
-    assert.deepEqual(stage.failures, []);
-    const ready = await until("all Pods are Ready", async () => {
-      const pods = (await Promise.all(apps.map(readyOf))).flat();
-      return pods.length === 12 ? pods : undefined;
-    });
-    assert.equal(new Set(ready.map(({ status }) => status.podIP)).size, 12);
     await settled(suite);
     await nothingLeft(suite);
   });
