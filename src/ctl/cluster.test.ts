@@ -5,37 +5,19 @@ import { join } from "node:path";
 import { describe, it } from "node:test";
 import { readMounted } from "./cluster.ts";
 import { ippool, TestCluster } from "./explain/testing/cluster.ts";
-import { runProgram } from "./program.ts";
-import { runCtl } from "./testing/run.ts";
+import { runCtl, runLine } from "./testing/run.ts";
 
 const forbidden = { kind: "status", status: 403, reason: "Forbidden" } as const;
 
 describe("a command where there is no kubeconfig", () => {
-  const run = async (...argv: readonly string[]) => {
-    let [out, err] = ["", ""];
-    const pool = {
-      apiVersion: "spiderpool.spidernet.io/v2beta1",
-      kind: "SpiderIPPool",
-      metadata: { name: "a" },
-      spec: { subnet: "10.6.0.0/16", ips: ["10.6.0.10"] },
-    };
-    const status = await runProgram(argv, {
-      name: "spiderpoolctl",
-      io: {
-        out: (text) => {
-          out += text;
-        },
-        err: (text) => {
-          err += text;
-        },
-        env: { HOME: "/nonexistent" },
-        interactive: false,
-        read: async (name) => [{ name, text: JSON.stringify(pool) }],
-        signal: AbortSignal.timeout(60_000),
-      },
-    });
-    return { status, out, err };
+  const pool = {
+    apiVersion: "spiderpool.spidernet.io/v2beta1",
+    kind: "SpiderIPPool",
+    metadata: { name: "a" },
+    spec: { subnet: "10.6.0.0/16", ips: ["10.6.0.10"] },
   };
+  const run = (...argv: readonly string[]) =>
+    runLine(argv, { "a.yaml": JSON.stringify(pool) }, { env: { HOME: "/nonexistent" } });
 
   it("says that there is none, and what to do", async () => {
     const { status, err } = await run("check");

@@ -42,6 +42,6 @@ export { formatAction, type ReleaseReason } from "./node/releases.ts";
 export type { Claimed, ClaimRequest } from "./node/request.ts";
 export { reservedSets } from "./node/reserved.ts";
 export { type Wanted, wantedOf } from "./node/wanted.ts";
-export { endpointNics, nicsInOrder } from "./views/endpoint-nics.ts";
+export { endpointDraft, endpointNics, nicsInOrder } from "./views/endpoint-nics.ts";
 export { type Grants, grantsOf, ungranted, type WaitingNode } from "./views/grants.ts";
 export { type PoolCondition, type PoolStatus, type PoolUse, poolStatus, poolUsage, setAsideOf } from "./views/views.ts";

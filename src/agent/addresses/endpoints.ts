@@ -16,6 +16,7 @@ import {
 } from "#kube";
 import {
   type Claim,
+  endpointDraft,
   endpointNics,
   endpointOf,
   type Ledger,
@@ -150,7 +151,7 @@ export class Endpoints {
   /** The endpoint according to the Pod's claims on this node; undefined if it has none. */
   async #wanted(pod: Pod, o: Signal) {
     const { owners, node, settings } = this.#options;
-    const { namespace = "", name: podName, uid } = pod.metadata;
+    const { namespace = "", name, uid } = pod.metadata;
     const claims = this.#claimsOf(pod);
     const ips = endpointNics(claims, routesAskedBy(pod.metadata.annotations ?? {}));
     if (ips.length === 0) return undefined;
@@ -158,15 +159,14 @@ export class Endpoints {
     const owner = await owners.of(pod, o);
     // What was kept for the Pod is still kept if its owner orphans it, because the next owner of that name needs it.
     const isKept = sticky !== undefined || claims.some(({ spec }) => spec.purpose === "Sticky");
-    const ownerReferences = isKept ? [] : [{ apiVersion: "v1", kind: "Pod", name: podName, uid }];
-    return {
-      metadata: { namespace, name: sticky?.endpoint ?? podName, ownerReferences },
-      status: {
-        current: { uid, node, ips },
-        ownerControllerType: owner?.kind ?? "Pod",
-        ownerControllerName: owner?.name ?? podName,
-      },
-    };
+    return endpointDraft({
+      name: sticky?.endpoint ?? name,
+      pod: { namespace, name, uid },
+      node,
+      ips,
+      owner,
+      isKept,
+    });
   }
 
   /** The claims with the Pod's name and one of its UIDs: claims of a static Pod have the runtime's UID, not the mirror's. */

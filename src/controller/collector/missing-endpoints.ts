@@ -3,7 +3,7 @@ import { type SpiderIPAddress, spiderEndpoints, spiderIPAddresses } from "#api";
 import { formatError, type Signal } from "#base";
 import { routesAskedBy } from "#ipam";
 import { hasReason, isPodAlive, isPodUid, keyOf, metadataOf, type Pod, pods, type Store, TopControllers } from "#kube";
-import { type Claim, claimOf, endpointNics, endpointOf, isHeld, parseOwner } from "#ledger";
+import { type Claim, claimOf, endpointDraft, endpointNics, endpointOf, isHeld, parseOwner } from "#ledger";
 import type { Deps } from "../deps.ts";
 import { removeEndpoint } from "./endpoints.ts";
 
@@ -99,16 +99,15 @@ async function restore({ client, clock, log }: Deps, { key, names, owners }: Mis
   const pod = await client.get(pods, { namespace, name: podName }, o);
   const isAlive = pod !== undefined && isPodUid(pod, podUID) && isPodAlive(pod);
   if (purpose !== "Sticky" && (!isAlive || clock.wall().getTime() - Date.parse(since ?? "") < shownMsMax)) return;
-  const owner = purpose === "Sticky" ? keptBy(last) : pod && (await owners.of(pod, o));
-  const ownerReferences = purpose === "Sticky" ? [] : [{ apiVersion: "v1", kind: "Pod", name: podName, uid: podUID }];
-  const endpoint = {
-    metadata: { namespace, name: endpointOf(last), ownerReferences },
-    status: {
-      current: { uid: podUID, node, ips: endpointNics(shown, routesAskedBy(pod?.metadata.annotations ?? {})) },
-      ownerControllerType: owner?.kind ?? "Pod",
-      ownerControllerName: owner?.name ?? podName,
-    },
-  };
+  const isKept = purpose === "Sticky";
+  const endpoint = endpointDraft({
+    name: endpointOf(last),
+    pod: { namespace, name: podName, uid: podUID },
+    node,
+    ips: endpointNics(shown, routesAskedBy(pod?.metadata.annotations ?? {})),
+    owner: isKept ? keptBy(last) : pod && (await owners.of(pod, o)),
+    isKept,
+  });
   try {
     await client.create(spiderEndpoints, endpoint, o);
   } catch (error) {

@@ -48,7 +48,10 @@ const ciliumPools: Resource<CiliumPool> = {
   namespaced: false,
 };
 
-/** Reads the current facts; `ciliumAt` names the ConfigMap of Cilium's settings. A kind that the cluster does not serve, or that we may not read, counts as absent. */
+/**
+ * Reads the current facts; `ciliumAt` names the ConfigMap of Cilium's settings. A kind that the cluster does not serve, or that we
+ * may not read, counts as absent.
+ */
 export async function readFacts(client: KubeClient, ciliumAt: ObjectRef, o: Signal): Promise<ClusterFacts> {
   const config = (namespace: string, name: string) => client.get(configMaps, { namespace, name }, o);
   const [kubeadm, cilium, flannel, formerFlannel, managers, services, calico, ciliumPodPools] = await Promise.all([

@@ -46,8 +46,8 @@ interface HttpOptions {
 }
 
 /**
- * Serves until it is disposed, and then answers what it was asked before. Bodies, connections and times are bounded; a failing route answers 500. Throws PORT_IN_USE, or the
- * system's error, if the port cannot be bound.
+ * Serves until it is disposed, and then answers what it was asked before. Bodies, connections and times are bounded; a failing
+ * route answers 500. Throws PORT_IN_USE, or the system's error, if the port cannot be bound.
  */
 export async function serveHttp(options: HttpOptions): Promise<AsyncDisposable & { readonly port: number }> {
   const { server, end } = listener(options);

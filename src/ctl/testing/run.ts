@@ -9,15 +9,11 @@ interface Ran {
   readonly err: string;
 }
 
-/**
- * Runs one command line against an API server in this process. `files`: readable files by path; `mounted`: as in a Pod of the
- * release; `path`: where programs are.
- */
-export async function runCtl(
-  transport: Transport,
+/** Runs one command line. `files`: readable files by path; `env`: its environment; `connect`: @default as programs do. */
+export async function runLine(
   argv: readonly string[],
-  files: Readonly<Record<string, string>> = {},
-  { mounted, path = "" }: { readonly mounted?: ReleaseConfig | undefined; readonly path?: string } = {},
+  files: Readonly<Record<string, string>>,
+  { env, connect }: { readonly env: NodeJS.ProcessEnv } & Pick<Parameters<typeof runProgram>[1], "connect">,
 ): Promise<Ran> {
   let [out, err] = ["", ""];
   const status = await runProgram(argv, {
@@ -29,7 +25,7 @@ export async function runCtl(
       err: (text) => {
         err += text;
       },
-      env: { PATH: path },
+      env,
       interactive: false,
       read: (path) => {
         const text = files[path];
@@ -39,6 +35,22 @@ export async function runCtl(
       },
       signal: AbortSignal.timeout(120_000),
     },
+    ...(connect !== undefined && { connect }),
+  });
+  return { status, out, err };
+}
+
+/**
+ * The same against an API server in this process. `mounted`: as in a Pod of the release; `path`: where programs are.
+ */
+export function runCtl(
+  transport: Transport,
+  argv: readonly string[],
+  files: Readonly<Record<string, string>> = {},
+  { mounted, path = "" }: { readonly mounted?: ReleaseConfig | undefined; readonly path?: string } = {},
+): Promise<Ran> {
+  return runLine(argv, files, {
+    env: { PATH: path },
     connect: ({ namespace }) => ({
       client: new KubeClient({ transport, clock: systemClock }),
       clock: systemClock,
@@ -48,5 +60,4 @@ export async function runCtl(
       [Symbol.dispose]: () => {},
     }),
   });
-  return { status, out, err };
 }

@@ -36,6 +36,35 @@ export function endpointNics(claims: readonly Claim[], asked: readonly Route[] =
   });
 }
 
+/** What a SpiderEndpoint says besides its NICs. */
+interface EndpointOf {
+  readonly name: string;
+  readonly pod: { readonly namespace: string; readonly name: string; readonly uid: string };
+  readonly node: string;
+  readonly ips: readonly SpiderEndpointIp[];
+  /** The outermost one; undefined for a Pod without one. */
+  readonly owner: { readonly kind: string; readonly name: string } | undefined;
+  /** Whether it outlives the Pod, as the index of addresses that are kept. */
+  readonly isKept: boolean;
+}
+
+/** A SpiderEndpoint to be created. */
+export function endpointDraft({ name, pod, node, ips, owner, isKept }: EndpointOf) {
+  const { namespace, uid } = pod;
+  return {
+    metadata: {
+      namespace,
+      name,
+      ownerReferences: isKept ? [] : [{ apiVersion: "v1", kind: "Pod", name: pod.name, uid }],
+    },
+    status: {
+      current: { uid, node, ips },
+      ownerControllerType: owner?.kind ?? "Pod",
+      ownerControllerName: owner?.name ?? pod.name,
+    },
+  };
+}
+
 function withRoutes(
   nic: Partial<SpiderEndpointIp> | undefined,
   more: NonNullable<SpiderEndpointIp["routes"]>,
